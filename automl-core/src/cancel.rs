@@ -1,0 +1,64 @@
+//! Cooperative cancellation.
+//!
+//! Every loop that can run for more than a few milliseconds asks [`Cancel::is_cancelled`] at least every 10 ms of work. Only
+//! the study (and the command line above it) creates tokens with a deadline: nothing else reads a clock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// A token that tells long-running work to end. Cheap to clone; clones share their flag.
+///
+/// A token is cancelled when its flag was raised, when its deadline has passed, or when its parent is cancelled.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    flag: Arc<AtomicBool>,
+    deadline: Option<Instant>,
+    parent: Option<Arc<Cancel>>,
+}
+
+impl Cancel {
+    /// A token without a deadline.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A child that is cancelled with `self`, or on its own, or at `deadline`.
+    pub fn child(&self, deadline: Option<Instant>) -> Self {
+        Self { flag: Arc::default(), deadline, parent: Some(Arc::new(self.clone())) }
+    }
+
+    /// Raises the flag: `self`, its clones and its children are cancelled from now on.
+    pub fn cancel(&self) {
+        self.flag.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether work should end now. Costs an atomic load, and a clock read where there is a deadline.
+    #[inline]
+    pub fn is_cancelled(&self) -> bool {
+        self.flag.load(Ordering::Relaxed)
+            || self.parent.as_ref().is_some_and(|parent| parent.is_cancelled())
+            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_ends_with_its_parent_but_not_the_other_way_round() {
+        let parent = Cancel::new();
+        let child = parent.child(None);
+        let sibling = parent.child(None);
+        child.cancel();
+        assert!(child.is_cancelled() && !parent.is_cancelled() && !sibling.is_cancelled());
+        parent.cancel();
+        assert!(sibling.clone().is_cancelled());
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_cancels() {
+        assert!(Cancel::new().child(Some(Instant::now())).is_cancelled());
+    }
+}

@@ -1,0 +1,4 @@
+//! What every search stands on.
+pub mod cancel;
+
+pub use cancel::Cancel;
