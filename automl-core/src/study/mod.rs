@@ -1,0 +1,412 @@
+//! The study: owns the loop, the seeds, the clock, the budgets, the journal and the workers.
+//!
+//! **The same trials for any number of workers.** Proposal *n* is asked with a generator seeded by (seed, *n*), after exactly
+//! the outcomes below *n − lag* were told, in the order of their ids. `lag` is part of the config, so at most `lag + 1` trials
+//! run at once and it does not matter how many really do. A rule that ends the study (trials, patience, target) is applied in
+//! the order of ids, too; a stop by the clock or by a signal only cuts the log short.
+//!
+//! **Resume is replay.** A recorded trial is not evaluated again: its proposal is asked, compared with the record, and told.
+
+mod pool;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::evaluator::{Evaluation, Evaluator, Stop};
+use crate::genotype::Genotype;
+use crate::hash::StableHash;
+use crate::journal::Journal;
+use crate::space::SearchSpace;
+use crate::strategy::{Ask, Origin, Proposal, Strategy};
+use crate::trial::{State, Trial};
+use pool::{Job, Pool, Report};
+
+/// Seed of the `n`-th use of a stream of random numbers.
+pub fn seed_of(seed: u64, stream: &str, n: u64) -> u64 {
+    StableHash::new(stream).number(seed).number(n).finish()
+}
+
+/// When a study ends; what is `None` does not end it.
+#[derive(Clone, Debug, Default)]
+pub struct Budget {
+    /// This many trials.
+    pub trials: Option<u64>,
+    /// At this moment; trials in flight are given up.
+    pub deadline: Option<Instant>,
+    /// After this many trials in a row without a better one.
+    pub patience: Option<u64>,
+    /// Once the first loss is at most this.
+    pub target: Option<f64>,
+    /// Longest time of one trial, which then fails.
+    pub trial_time: Option<Duration>,
+}
+
+/// Proposals in a row that were all evaluated before, after which the space counts as exhausted.
+const EXHAUSTED: u64 = 1_000;
+
+/// Why a study ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Ended {
+    /// The budget of trials is spent.
+    Trials,
+    /// The deadline has come.
+    Time,
+    /// No better trial for as long as the budget's patience.
+    Patience,
+    /// The target is reached.
+    Target,
+    /// The strategy proposes nothing new.
+    Exhausted,
+    /// The token given to [`Study::run`] was cancelled.
+    Cancelled,
+    /// The journal cannot be written any more; what was found is in the outcome.
+    Journal(Error),
+}
+
+/// What a study found.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The trials that count, by id. A stop by clock or signal may leave out ids that were in flight.
+    pub trials: Vec<Trial>,
+    /// Why it ended.
+    pub ended: Ended,
+}
+
+impl Outcome {
+    /// The complete trial with the smallest first loss; the earliest of equals.
+    pub fn best(&self) -> Option<&Trial> {
+        best(&self.trials)
+    }
+}
+
+/// The complete trial with the smallest first loss; the earliest of equals.
+pub fn best(trials: &[Trial]) -> Option<&Trial> {
+    let complete = trials.iter().filter_map(|trial| trial.loss().map(|loss| (loss, trial)));
+    complete.min_by(|(a, x), (b, y)| a.total_cmp(b).then(x.id.cmp(&y.id))).map(|(_, trial)| trial)
+}
+
+/// Hears of every finished trial, on the thread that runs the study.
+pub trait Observer {
+    /// A trial ended. Its evaluation is there unless the trial has none, repeats an earlier one, or comes from the journal.
+    fn finished(&mut self, trial: &Trial, evaluation: Option<&Evaluation>);
+}
+
+/// A study, ready to run.
+pub struct Study {
+    /// Where candidates come from.
+    pub space: Arc<dyn SearchSpace>,
+    /// What proposes them.
+    pub strategy: Box<dyn Strategy>,
+    /// What judges them.
+    pub evaluator: Arc<dyn Evaluator>,
+    /// Seed of everything.
+    pub seed: u64,
+    /// How many of the latest outcomes a proposal may not know.
+    pub lag: u64,
+    /// Trials that run at once; more than `lag + 1` never do.
+    pub workers: usize,
+    /// When it ends.
+    pub budget: Budget,
+    /// Candidates evaluated before the strategy is asked.
+    pub starts: Vec<Genotype>,
+    /// Where finished trials are kept.
+    pub journal: Option<Journal>,
+    /// Trials of an earlier session.
+    pub recorded: BTreeMap<u64, Trial>,
+    /// Who hears of finished trials.
+    pub observers: Vec<Box<dyn Observer>>,
+}
+
+impl Study {
+    /// A study with seed 0, no lag, one worker and no budget.
+    pub fn new(space: Arc<dyn SearchSpace>, strategy: Box<dyn Strategy>, evaluator: Arc<dyn Evaluator>) -> Self {
+        Self {
+            space,
+            strategy,
+            evaluator,
+            seed: 0,
+            lag: 0,
+            workers: 1,
+            budget: Budget::default(),
+            starts: Vec::new(),
+            journal: None,
+            recorded: BTreeMap::new(),
+            observers: Vec::new(),
+        }
+    }
+
+    /// Runs until the budget ends or `cancel` is cancelled.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a budget that never ends the study, [`Error::Replay`] where the recorded trials are not those
+    /// that the strategy proposes, and errors of the strategy.
+    pub fn run(self, cancel: &Cancel) -> Result<Outcome> {
+        let ends = &self.budget;
+        if ends.trials.is_none() && ends.deadline.is_none() && ends.patience.is_none() {
+            return Err(Error::config("budget", "nothing ends this study; set a number of trials, a time limit or a patience"));
+        }
+        let token = cancel.child(self.budget.deadline);
+        let workers = self.workers.clamp(1, usize::try_from(self.lag).unwrap_or(usize::MAX).saturating_add(1));
+        let evaluator = self.evaluator.clone();
+        let seed = seed_of(self.seed, "evaluate", 0);
+        let trial_time = self.budget.trial_time;
+        std::thread::scope(|scope| {
+            let pool = Pool::new(scope, workers, evaluator, seed, token.clone(), trial_time);
+            let outcome = Run::new(self, cancel.clone(), token.clone(), pool).run();
+            token.cancel();
+            outcome
+        })
+    }
+}
+
+/// The state of a running study.
+struct Run<'scope> {
+    study: Study,
+    /// The caller's token: tells a stop by signal from one by the clock.
+    outer: Cancel,
+    token: Cancel,
+    pool: Pool<'scope>,
+    /// Outcomes by id; `None` while in flight.
+    trials: Vec<Option<Trial>>,
+    proposals: Vec<Option<Proposal>>,
+    /// Proposals of one ask that have no id yet.
+    queue: VecDeque<Proposal>,
+    in_flight: usize,
+    told: usize,
+    /// First id whose outcome the stop rules have not seen.
+    settled: usize,
+    first_seen: BTreeMap<(u64, u64), usize>,
+    /// Duplicates that wait for the outcome of their original.
+    waiting: BTreeMap<usize, Vec<usize>>,
+    best: Option<(f64, usize)>,
+    repeats: u64,
+    exhausted: bool,
+    ended: Option<(Ended, usize)>,
+    synced: Instant,
+}
+
+impl<'scope> Run<'scope> {
+    fn new(study: Study, outer: Cancel, token: Cancel, pool: Pool<'scope>) -> Self {
+        Self {
+            study,
+            outer,
+            token,
+            pool,
+            trials: Vec::new(),
+            proposals: Vec::new(),
+            queue: VecDeque::new(),
+            in_flight: 0,
+            told: 0,
+            settled: 0,
+            first_seen: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            best: None,
+            repeats: 0,
+            exhausted: false,
+            ended: None,
+            synced: Instant::now(),
+        }
+    }
+
+    fn run(mut self) -> Result<Outcome> {
+        loop {
+            self.settle();
+            if let Some((ended, end)) = self.ended.take() {
+                return Ok(self.finish(ended, Some(end)));
+            }
+            if self.token.is_cancelled() {
+                let ended = if self.outer.is_cancelled() { Ended::Cancelled } else { Ended::Time };
+                return Ok(self.finish(ended, None));
+            }
+            if self.propose()? {
+                continue;
+            }
+            if self.in_flight == 0 {
+                let ended = if self.exhausted { Ended::Exhausted } else { Ended::Trials };
+                let end = self.trials.len();
+                return Ok(self.finish(ended, Some(end)));
+            }
+            if let Some(report) = self.pool.wait() {
+                self.in_flight -= 1;
+                self.reported(report);
+            }
+        }
+    }
+
+    /// Gives the next trial its proposal and its worker; `false` where that must wait or nothing is left.
+    fn propose(&mut self) -> Result<bool> {
+        let id = self.trials.len();
+        let spent = self.study.budget.trials.is_some_and(|trials| id as u64 >= trials);
+        if spent || self.exhausted || self.in_flight >= self.pool.workers() {
+            return Ok(false);
+        }
+        let Some(proposal) = self.next_proposal(id)? else { return Ok(false) };
+        let hash = self.study.space.canonical_hash(&proposal.genotype);
+        self.trials.push(None);
+        self.proposals.push(Some(proposal.clone()));
+        let original = *self.first_seen.entry((hash, proposal.fidelity.to_bits())).or_insert(id);
+        if let Some(record) = self.study.recorded.remove(&(id as u64)) {
+            if record.genotype != proposal.genotype {
+                return Err(Error::Replay { id: id as u64 });
+            }
+            self.keep(id, record, None, false);
+        } else if original == id {
+            self.in_flight += 1;
+            self.pool.start(Job { id, genotype: proposal.genotype, fidelity: proposal.fidelity });
+        } else if let Some(Some(trial)) = self.trials.get(original) {
+            let repeated = repeat(trial, id, &proposal);
+            self.keep(id, repeated, None, true);
+        } else {
+            self.waiting.entry(original).or_default().push(id);
+        }
+        Ok(true)
+    }
+
+    fn next_proposal(&mut self, id: usize) -> Result<Option<Proposal>> {
+        if let Some(start) = self.study.starts.get(id) {
+            return Ok(Some(Proposal::new(start.clone(), Origin::by("start"))));
+        }
+        let lag = usize::try_from(self.study.lag).unwrap_or(usize::MAX);
+        while self.told < id.saturating_sub(lag) {
+            let Some(Some(trial)) = self.trials.get(self.told) else { return Ok(None) };
+            self.study.strategy.tell(trial)?;
+            self.proposals[self.told] = None;
+            self.told += 1;
+        }
+        if self.queue.is_empty() {
+            let pending: Vec<Proposal> = self.proposals[self.told..].iter().flatten().cloned().collect();
+            let ask = Ask { trial: id as u64, pending: &pending };
+            let mut rng = ChaCha8Rng::seed_from_u64(seed_of(self.study.seed, "ask", id as u64));
+            self.queue = self.study.strategy.ask(&ask, &mut rng)?.into();
+            self.exhausted = self.queue.is_empty();
+        }
+        Ok(self.queue.pop_front())
+    }
+
+    /// Turns a worker's report into a trial; one that the study's own end cut short is dropped.
+    fn reported(&mut self, report: Report) {
+        let Some(Some(proposal)) = self.proposals.get(report.id) else { return };
+        if report.cut || self.token.is_cancelled() {
+            return;
+        }
+        let (state, reason) = match &report.result {
+            Ok(_) => (State::Complete, None),
+            Err(Stop::Pruned(why)) => (State::Pruned, Some(why.clone())),
+            Err(Stop::Infeasible(why)) => (State::Infeasible, Some(why.clone())),
+            Err(Stop::Failed(why)) => (State::Failed, Some(why.clone())),
+            Err(Stop::Cancelled) => {
+                let limit = self.study.budget.trial_time.unwrap_or_default().as_secs_f64();
+                (State::Failed, Some(format!("took longer than the {limit:.1} s that one trial may take")))
+            }
+        };
+        let evaluation = report.result.ok();
+        let trial = Trial {
+            id: report.id as u64,
+            state,
+            losses: evaluation.as_ref().map(|found| found.losses.clone()).unwrap_or_default(),
+            metrics: evaluation.as_ref().map(|found| found.metrics.clone()).unwrap_or_default(),
+            genotype: proposal.genotype.clone(),
+            origin: proposal.origin.clone(),
+            fidelity: proposal.fidelity,
+            duplicate_of: None,
+            reason,
+            seconds: report.seconds,
+        };
+        self.keep(report.id, trial, evaluation.as_ref(), true);
+    }
+
+    /// Keeps a finished trial, tells the observers, and resolves the duplicates that wait for it.
+    fn keep(&mut self, id: usize, trial: Trial, evaluation: Option<&Evaluation>, new: bool) {
+        if new {
+            self.write(&trial);
+        }
+        for observer in &mut self.study.observers {
+            observer.finished(&trial, evaluation);
+        }
+        self.trials[id] = Some(trial);
+        for duplicate in self.waiting.remove(&id).unwrap_or_default() {
+            if let (Some(Some(trial)), Some(Some(proposal))) = (self.trials.get(id), self.proposals.get(duplicate)) {
+                let repeated = repeat(trial, duplicate, proposal);
+                self.keep(duplicate, repeated, None, true);
+            }
+        }
+    }
+
+    fn write(&mut self, trial: &Trial) {
+        let Some(journal) = &mut self.study.journal else { return };
+        let mut written = journal.append(trial);
+        if written.is_ok() && self.synced.elapsed() > Duration::from_secs(1) {
+            written = journal.sync();
+            self.synced = Instant::now();
+        }
+        if let Err(error) = written {
+            self.study.journal = None;
+            let end = self.trials.len();
+            self.ended.get_or_insert((Ended::Journal(error), end));
+        }
+    }
+
+    /// Applies the rules that end a study, trial by trial in the order of ids.
+    fn settle(&mut self) {
+        while self.ended.is_none() {
+            let Some(Some(trial)) = self.trials.get(self.settled) else { return };
+            let id = self.settled;
+            self.settled += 1;
+            self.repeats = if trial.duplicate_of.is_some() { self.repeats + 1 } else { 0 };
+            if let Some(loss) = trial.loss().filter(|loss| self.best.is_none_or(|(best, _)| *loss < best)) {
+                self.best = Some((loss, id));
+            }
+            let since_best = (id - self.best.map_or(0, |(_, id)| id)) as u64;
+            let budget = &self.study.budget;
+            let reached = self.best.is_some_and(|(best, _)| budget.target.is_some_and(|target| best <= target));
+            let ended = if reached {
+                Ended::Target
+            } else if budget.patience.is_some_and(|patience| since_best >= patience) {
+                Ended::Patience
+            } else if self.repeats >= EXHAUSTED {
+                Ended::Exhausted
+            } else {
+                continue;
+            };
+            self.ended = Some((ended, id + 1));
+        }
+    }
+
+    fn finish(mut self, ended: Ended, end: Option<usize>) -> Outcome {
+        self.token.cancel();
+        let mut trials: Vec<Trial> = self.trials.into_iter().take(end.unwrap_or(usize::MAX)).flatten().collect();
+        trials.sort_by_key(|trial| trial.id);
+        let closed = match (&mut self.study.journal, end) {
+            (Some(journal), Some(end)) => journal.end(end as u64),
+            (Some(journal), None) => journal.sync(),
+            (None, _) => Ok(()),
+        };
+        let ended = match (ended, closed) {
+            (ended, Ok(())) | (ended @ Ended::Journal(_), _) => ended,
+            (_, Err(error)) => Ended::Journal(error),
+        };
+        Outcome { trials, ended }
+    }
+}
+
+/// The outcome of an earlier trial, for a proposal of the same candidate.
+fn repeat(original: &Trial, id: usize, proposal: &Proposal) -> Trial {
+    Trial {
+        id: id as u64,
+        genotype: proposal.genotype.clone(),
+        origin: proposal.origin.clone(),
+        duplicate_of: Some(original.duplicate_of.unwrap_or(original.id)),
+        seconds: 0.0,
+        ..original.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! The workers of a study: threads where there are several, the caller's own thread where there is one.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Scope;
+use std::time::{Duration, Instant};
+
+use crate::cancel::Cancel;
+use crate::evaluator::{EvalContext, Evaluation, Evaluator, Stop};
+use crate::genotype::Genotype;
+
+/// A trial to be evaluated.
+pub(super) struct Job {
+    pub id: usize,
+    pub genotype: Genotype,
+    pub fidelity: f64,
+}
+
+/// How it went.
+pub(super) struct Report {
+    pub id: usize,
+    pub result: Result<Evaluation, Stop>,
+    pub seconds: f64,
+    /// Whether the study ended before the evaluation did, so that the result may be cut short.
+    pub cut: bool,
+}
+
+/// What evaluates a job, shared by the workers.
+struct Bench {
+    evaluator: Arc<dyn Evaluator>,
+    seed: u64,
+    cancel: Cancel,
+    trial_time: Option<Duration>,
+}
+
+/// Evaluates jobs.
+pub(super) struct Pool<'scope> {
+    workers: usize,
+    bench: Arc<Bench>,
+    /// Jobs of the single worker: the thread that waits.
+    own: VecDeque<Job>,
+    threads: Option<(Sender<Job>, Receiver<Report>)>,
+    _scope: std::marker::PhantomData<&'scope ()>,
+}
+
+impl<'scope> Pool<'scope> {
+    pub fn new<'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        workers: usize,
+        evaluator: Arc<dyn Evaluator>,
+        seed: u64,
+        cancel: Cancel,
+        trial_time: Option<Duration>,
+    ) -> Self {
+        let bench = Arc::new(Bench { evaluator, seed, cancel, trial_time });
+        let threads = (workers > 1).then(|| {
+            let (jobs, inbox) = channel::<Job>();
+            let (outbox, reports) = channel();
+            let inbox = Arc::new(Mutex::new(inbox));
+            for _ in 0..workers {
+                let (bench, inbox, outbox) = (bench.clone(), inbox.clone(), outbox.clone());
+                scope.spawn(move || {
+                    loop {
+                        let job = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                        let Ok(job) = job else { return };
+                        if outbox.send(bench.evaluate(&job)).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            (jobs, reports)
+        });
+        Self { workers, bench, own: VecDeque::new(), threads, _scope: std::marker::PhantomData }
+    }
+
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    pub fn start(&mut self, job: Job) {
+        match &self.threads {
+            // The receiver lives as long as the workers do, and they end only when this sender is dropped.
+            Some((jobs, _)) => drop(jobs.send(job)),
+            None => self.own.push_back(job),
+        }
+    }
+
+    /// The next finished job; `None` after a moment without one, so that the caller can look at its token.
+    pub fn wait(&mut self) -> Option<Report> {
+        match &self.threads {
+            Some((_, reports)) => reports.recv_timeout(Duration::from_millis(20)).ok(),
+            None => self.own.pop_front().map(|job| self.bench.evaluate(&job)),
+        }
+    }
+}
+
+impl Bench {
+    fn evaluate(&self, job: &Job) -> Report {
+        let start = Instant::now();
+        let deadline = self.trial_time.map(|limit| start + limit);
+        let mut cx = Context { seed: self.seed, fidelity: job.fidelity, cancel: self.cancel.child(deadline) };
+        let result = if self.cancel.is_cancelled() {
+            Err(Stop::Cancelled)
+        } else {
+            // A panic in one candidate must not end the search: the trial fails, and says why.
+            catch_unwind(AssertUnwindSafe(|| self.evaluator.evaluate(&job.genotype, &mut cx)))
+                .unwrap_or_else(|panic| Err(Stop::Failed(format!("panicked: {}", message(&*panic)))))
+        };
+        let result = match result {
+            Ok(found) if found.losses.iter().any(|loss| !loss.is_finite()) || found.losses.is_empty() => {
+                Err(Stop::Failed("the evaluation gave a loss that is not a finite number".into()))
+            }
+            result => result,
+        };
+        Report { id: job.id, result, seconds: start.elapsed().as_secs_f64(), cut: self.cancel.is_cancelled() }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".into())
+}
+
+struct Context {
+    seed: u64,
+    fidelity: f64,
+    cancel: Cancel,
+}
+
+impl EvalContext for Context {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn fidelity(&self) -> f64 {
+        self.fidelity
+    }
+
+    fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    fn report(&mut self, _step: u64, _losses: &[f64]) -> Result<(), Stop> {
+        if self.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,210 @@
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand::{Rng, RngExt};
+
+use super::*;
+use crate::evaluator::{Direction, EvalContext, Objective};
+use crate::graph::GraphSpace;
+use crate::space::sample;
+use crate::strategy::StrategyConfig;
+
+/// Mutates by resampling until something is new; depends on everything it was told.
+#[derive(Default)]
+struct Climb {
+    space: Option<Arc<dyn SearchSpace>>,
+    best: Option<(f64, u64)>,
+    told: u64,
+}
+
+impl Strategy for Climb {
+    fn ask(&self, _: &Ask<'_>, rng: &mut dyn Rng) -> Result<Vec<Proposal>> {
+        let space = self.space.as_ref().unwrap();
+        let count = 1 + rng.random_range(0..2);
+        let origin =
+            Origin { by: "climb".into(), parents: self.best.iter().map(|(_, id)| *id).collect(), note: Some(self.told.into()) };
+        (0..count).map(|_| Ok(Proposal::new(sample(space.as_ref(), rng)?, origin.clone()))).collect()
+    }
+
+    fn tell(&mut self, trial: &Trial) -> Result<()> {
+        assert_eq!(trial.id, self.told, "outcomes are told in the order of their ids");
+        self.told += 1;
+        if let Some(loss) = trial.loss().filter(|loss| self.best.is_none_or(|(best, _)| *loss < best)) {
+            self.best = Some((loss, trial.id));
+        }
+        Ok(())
+    }
+}
+
+/// A loss from the hash; slow for some, failing for others.
+#[derive(Default)]
+struct Hashed {
+    calls: AtomicU64,
+    threads: Mutex<BTreeSet<String>>,
+}
+
+impl Evaluator for Hashed {
+    fn objectives(&self) -> Vec<Objective> {
+        vec![Objective { name: "hash".into(), direction: Direction::Minimize }]
+    }
+
+    fn evaluate(&self, genotype: &Genotype, cx: &mut dyn EvalContext) -> Result<Evaluation, Stop> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.threads.lock().unwrap().insert(format!("{:?}", std::thread::current().id()));
+        let hash = genotype.canonical_hash();
+        std::thread::sleep(Duration::from_micros(hash % 700));
+        match hash % 11 {
+            0 => Err(Stop::Failed("bad luck".into())),
+            1 => Err(Stop::Infeasible("cannot be".into())),
+            2 => panic!("a bug in an operator"),
+            3 if cx.cancel().is_cancelled() => Err(Stop::Cancelled),
+            _ => Ok(Evaluation { losses: vec![(hash % 100_003) as f64], ..Evaluation::default() }),
+        }
+    }
+}
+
+fn study(workers: usize) -> (Study, Arc<Hashed>) {
+    let space: Arc<dyn SearchSpace> = Arc::new(GraphSpace::default());
+    let evaluator = Arc::new(Hashed::default());
+    let strategy = Climb { space: Some(space.clone()), ..Climb::default() };
+    let mut study = Study::new(space, Box::new(strategy), evaluator.clone());
+    study.seed = 5;
+    study.lag = 5;
+    study.workers = workers;
+    study.budget.trials = Some(120);
+    (study, evaluator)
+}
+
+fn timeless(trials: &[Trial]) -> Vec<Trial> {
+    trials.iter().map(|trial| Trial { seconds: 0.0, ..trial.clone() }).collect()
+}
+
+fn quiet<T>(work: impl FnOnce() -> T) -> T {
+    // The panics of the evaluator are part of the test; their messages are noise.
+    std::panic::set_hook(Box::new(|_| {}));
+    work()
+}
+
+#[test]
+fn any_number_of_workers_gives_the_same_trials() {
+    quiet(|| {
+        let run = |workers| study(workers).0.run(&Cancel::new()).unwrap();
+        let one = timeless(&run(1).trials);
+        assert_eq!(one.len(), 120);
+        for state in [State::Complete, State::Failed, State::Infeasible] {
+            assert!(one.iter().any(|trial| trial.state == state), "{state:?} occurs");
+        }
+        assert!(one.iter().any(|trial| trial.reason.as_deref().is_some_and(|why| why.contains("a bug in an operator"))));
+        for workers in [2, 4, 6, 50] {
+            assert_eq!(timeless(&run(workers).trials), one, "{workers} workers");
+        }
+    });
+}
+
+#[test]
+fn several_workers_work_and_a_duplicate_is_not_evaluated_again() {
+    quiet(|| {
+        let (study, evaluator) = study(3);
+        let outcome = study.run(&Cancel::new()).unwrap();
+        assert!(evaluator.threads.lock().unwrap().len() > 1);
+        let hashes: BTreeSet<u64> = outcome.trials.iter().map(|trial| trial.genotype.canonical_hash()).collect();
+        assert!(hashes.len() < outcome.trials.len(), "the small space repeats itself");
+        assert_eq!(evaluator.calls.load(Ordering::Relaxed), hashes.len() as u64);
+        for trial in outcome.trials.iter().filter(|trial| trial.duplicate_of.is_some()) {
+            let original = &outcome.trials[usize::try_from(trial.duplicate_of.unwrap()).unwrap()];
+            assert_eq!((trial.state, &trial.losses), (original.state, &original.losses));
+        }
+    });
+}
+
+#[test]
+fn a_journal_cut_anywhere_resumes_to_the_undisturbed_run() {
+    quiet(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        let (mut whole, _) = study(4);
+        whole.journal = Some(Journal::create(&path, serde_json::Value::Null).unwrap());
+        let whole = timeless(&whole.run(&Cancel::new()).unwrap().trials);
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (cut, workers) in [(1, 1), (17, 2), (60, 4), (121, 3)] {
+            let head: Vec<&str> = text.lines().take(cut).collect();
+            std::fs::write(&path, head.join("\n") + "\n{\"id\": 99, \"sta").unwrap();
+            let (mut again, evaluator) = study(workers);
+            let (journal, contents) = Journal::open(&path).unwrap();
+            again.journal = Some(journal);
+            again.recorded = contents.trials;
+            assert_eq!(timeless(&again.run(&Cancel::new()).unwrap().trials), whole, "cut after {cut} lines");
+            if cut == 121 {
+                assert_eq!(evaluator.calls.load(Ordering::Relaxed), 0, "nothing is evaluated twice");
+            }
+            let kept: Vec<Trial> = Journal::read(&path).unwrap().counting().cloned().collect();
+            assert_eq!(timeless(&kept), whole);
+        }
+    });
+}
+
+#[test]
+fn a_journal_of_another_config_is_refused() {
+    quiet(|| {
+        let first = study(1).0.run(&Cancel::new()).unwrap();
+        let (mut other, _) = study(1);
+        other.seed = 6;
+        other.recorded = first.trials.into_iter().map(|trial| (trial.id, trial)).collect();
+        assert!(matches!(other.run(&Cancel::new()), Err(Error::Replay { .. })));
+    });
+}
+
+#[test]
+fn rules_end_a_study_at_the_same_trial_for_any_number_of_workers() {
+    quiet(|| {
+        let all = study(1).0.run(&Cancel::new()).unwrap();
+        let best = all.best().unwrap().clone();
+        for workers in [1, 4] {
+            let (mut by_target, _) = study(workers);
+            by_target.budget.target = best.losses.first().copied();
+            let outcome = by_target.run(&Cancel::new()).unwrap();
+            assert!(matches!(outcome.ended, Ended::Target));
+            assert_eq!(outcome.trials.len() as u64, best.id + 1);
+
+            let (mut by_patience, _) = study(workers);
+            by_patience.budget.patience = Some(10);
+            let outcome = by_patience.run(&Cancel::new()).unwrap();
+            assert!(matches!(outcome.ended, Ended::Patience));
+            assert_eq!(outcome.trials.len() as u64, outcome.best().unwrap().id + 11);
+        }
+    });
+}
+
+#[test]
+fn the_clock_and_the_token_end_a_study_and_keep_what_is_done() {
+    quiet(|| {
+        for (deadline, workers) in [(true, 1), (true, 3), (false, 3)] {
+            let (mut study, _) = study(workers);
+            study.budget.trials = Some(u64::MAX);
+            let cancel = Cancel::new();
+            if deadline {
+                study.budget.deadline = Some(Instant::now() + Duration::from_millis(30));
+            } else {
+                let cancel = cancel.clone();
+                std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(30));
+                    cancel.cancel();
+                });
+            }
+            let outcome = study.run(&cancel).unwrap();
+            assert!(matches!((&outcome.ended, deadline), (Ended::Time, true) | (Ended::Cancelled, false)), "{:?}", outcome.ended);
+            assert!(!outcome.trials.is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_study_that_nothing_ends_is_refused() {
+    let (mut study, _) = study(1);
+    study.budget.trials = None;
+    assert!(study.run(&Cancel::new()).unwrap_err().to_string().contains("nothing ends this study"));
+}
+
+// The trait object must stay usable without naming its type.
+const _: fn(&dyn StrategyConfig) = |_| {};
