@@ -1,1 +1,3 @@
-//! placeholder
+//! The command line of automl.
+
+pub mod config;
