@@ -1,3 +1,4 @@
 //! The command line of automl.
 
 pub mod config;
+pub mod duration;
