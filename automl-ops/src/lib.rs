@@ -1,1 +1,2 @@
 //! Tabular part.
+pub mod learn;

@@ -1,0 +1,126 @@
+//! Cholesky and symmetric eigen-decomposition by faer, from and to `ndarray`, in double precision on one thread.
+
+use faer::linalg::solvers::Solve;
+use faer::{MatRef, Side};
+use ndarray::{Array2, ArrayView2};
+
+use super::LearnError;
+
+/// A Cholesky factor of `D (A + jitter) D`, with `D` scaling the diagonal of `A` to 1.
+///
+/// Scaling first makes the jitter mean the same for columns of every magnitude.
+pub(super) struct Cholesky {
+    factor: faer::linalg::solvers::Llt<f64>,
+    scale: Vec<f64>,
+}
+
+impl Cholesky {
+    /// Factors a symmetric, positive semi-definite matrix of which the lower triangle is read.
+    ///
+    /// Where it is not numerically positive definite, a jitter from 1e-10 up to 1 (relative to the diagonal) is added.
+    pub fn new(what: &'static str, a: ArrayView2<'_, f64>) -> Result<Self, LearnError> {
+        let n = a.nrows().min(a.ncols());
+        let scale: Vec<f64> = a
+            .diag()
+            .iter()
+            .map(|&d| {
+                if d > 0.0 && d.is_finite() {
+                    1.0 / d.sqrt()
+                } else {
+                    1.0
+                }
+            })
+            .collect();
+        let unit = |i: usize, j: usize| a.get((i, j)).map_or(0.0, |v| v * scale[i] * scale[j]);
+        for jitter in [0.0, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0] {
+            let matrix = faer::Mat::from_fn(n, n, |i, j| {
+                if i == j {
+                    unit(i, j) + jitter
+                } else {
+                    unit(i.max(j), i.min(j))
+                }
+            });
+            if let Ok(factor) = matrix.llt(Side::Lower) {
+                // A pivot at the level of rounding means that the matrix is singular in all but name.
+                if (0..n).all(|i| factor.L()[(i, i)] > 1e-7) {
+                    return Ok(Self { factor, scale });
+                }
+            }
+        }
+        Err(LearnError::Numeric { what })
+    }
+
+    /// Solves for each row of `b` (right-hand sides x size) in place.
+    pub fn solve_rows(&self, b: &mut Array2<f64>) {
+        let mut rhs = faer::Mat::from_fn(b.ncols(), b.nrows(), |i, j| b[(j, i)] * self.scale[i]);
+        self.factor.solve_in_place(rhs.as_mut());
+        for ((j, i), value) in b.indexed_iter_mut() {
+            *value = rhs[(i, j)] * self.scale[i];
+        }
+    }
+}
+
+/// Eigenvalues, descending, and their eigenvectors as rows, of a symmetric matrix in standard layout.
+pub(super) fn eigen(
+    what: &'static str,
+    a: &Array2<f64>,
+) -> Result<(Vec<f64>, Array2<f64>), LearnError> {
+    let n = a.nrows();
+    // Dividing by the largest entry keeps squares inside the solver from overflowing.
+    let top = a.iter().fold(0.0f64, |top, v| top.max(v.abs()));
+    if !top.is_finite() {
+        return Err(LearnError::Numeric { what });
+    }
+    let unit = if top > 0.0 { 1.0 / top } else { 1.0 };
+    let scaled: Vec<f64> = a.iter().map(|v| v * unit).collect();
+    let matrix = MatRef::from_row_major_slice(&scaled, n, n);
+    let eigen = matrix
+        .self_adjoint_eigen(Side::Lower)
+        .map_err(|_| LearnError::Numeric { what })?;
+    let values: Vec<f64> = eigen
+        .S()
+        .column_vector()
+        .iter()
+        .rev()
+        .map(|v| v / unit)
+        .collect();
+    let vectors = eigen.U();
+    Ok((
+        values,
+        Array2::from_shape_fn((n, n), |(k, i)| vectors[(i, n - 1 - k)]),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn solves_and_falls_back_on_a_singular_matrix() {
+        let mut b = array![[5.0, 4.0]];
+        Cholesky::new("test", array![[4.0, 1.0], [1.0, 3.0]].view())
+            .unwrap()
+            .solve_rows(&mut b);
+        assert!((b[(0, 0)] - 1.0).abs() < 1e-12 && (b[(0, 1)] - 1.0).abs() < 1e-12);
+        // Twice the same column at a huge scale: the two share the solution.
+        let mut b = array![[2e40, 2e40]];
+        Cholesky::new("test", array![[1e40, 1e40], [1e40, 1e40]].view())
+            .unwrap()
+            .solve_rows(&mut b);
+        assert!(
+            (b[(0, 0)] - 1.0).abs() < 1e-3 && (b[(0, 1)] - 1.0).abs() < 1e-3,
+            "{b}"
+        );
+        assert!(Cholesky::new("test", array![[f64::NAN]].view()).is_err());
+        Cholesky::new("test", Array2::zeros((3, 3)).view()).unwrap();
+    }
+
+    #[test]
+    fn eigenvalues_come_in_descending_order() {
+        let (values, vectors) = eigen("test", &array![[2.0, 1.0], [1.0, 2.0]]).unwrap();
+        assert!((values[0] - 3.0).abs() < 1e-12 && (values[1] - 1.0).abs() < 1e-12);
+        assert!((vectors[(0, 0)] - vectors[(0, 1)]).abs() < 1e-12);
+        assert!(eigen("test", &array![[f64::INFINITY]]).is_err());
+    }
+}

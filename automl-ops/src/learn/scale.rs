@@ -1,0 +1,195 @@
+//! Standardisation: mean and standard deviation of each column, in double precision and two passes.
+//!
+//! Deviations are taken from the first row before they are averaged, so that a constant column has a deviation of exactly zero
+//! whatever its value, and large offsets cost no digits.
+
+use automl_core::Cancel;
+use ndarray::{Array2, ArrayView2};
+
+use super::LearnError;
+use super::common::{check_fit, check_input, standard, to_f32};
+
+/// Means and scales of the columns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scaler {
+    /// Mean of each column.
+    pub mean: Vec<f64>,
+    /// Standard deviation of each column, with the number of rows as divisor; 1 for a constant column.
+    pub scale: Vec<f64>,
+}
+
+impl Scaler {
+    /// Measures the columns of `x`. Every row counts the same.
+    ///
+    /// # Errors
+    /// An empty matrix, a value that is not finite, or a cancelled token.
+    pub fn fit(x: ArrayView2<'_, f32>, cancel: &Cancel) -> Result<Self, LearnError> {
+        check_fit(x)?;
+        let x = standard(x);
+        let (mean, variance) = moments(x.view(), None, cancel)?;
+        let scale = variance
+            .iter()
+            .map(|&v| if v > 0.0 { v.sqrt() } else { 1.0 })
+            .collect();
+        Ok(Self { mean, scale })
+    }
+
+    /// `(x - mean) / scale`, clipped to finite numbers.
+    ///
+    /// # Errors
+    /// Another number of columns than at fit time, or a value that is not finite.
+    pub fn transform(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, LearnError> {
+        check_input(x, self.mean.len())?;
+        let inverse: Vec<f64> = self.scale.iter().map(|s| 1.0 / s).collect();
+        let mut out = Array2::zeros(x.raw_dim());
+        for (mut to, from) in out.outer_iter_mut().zip(x.outer_iter()) {
+            for (((to, &from), mean), inverse) in
+                to.iter_mut().zip(from).zip(&self.mean).zip(&inverse)
+            {
+                *to = to_f32((f64::from(from) - mean) * inverse);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Validates the fields after loading.
+    ///
+    /// # Errors
+    /// [`LearnError::Corrupt`] where lengths differ, a number is not finite or a scale is not above zero.
+    pub fn check(&self) -> Result<(), LearnError> {
+        let problem = if self.mean.len() != self.scale.len() {
+            "`mean` and `scale` differ in length"
+        } else if self.mean.iter().any(|v| !v.is_finite()) {
+            "a mean is not finite"
+        } else if !self.scale.iter().all(|&v| v.is_finite() && v > 0.0) {
+            "a scale is not a finite number above zero"
+        } else {
+            return Ok(());
+        };
+        Err(LearnError::Corrupt {
+            model: "scaler",
+            problem,
+        })
+    }
+}
+
+/// Rows between two questions to the token.
+const ROWS: usize = 4096;
+
+/// Weighted mean of each column of a matrix with at least one row. `weights` are above zero.
+pub(super) fn means(
+    x: ArrayView2<'_, f32>,
+    weights: Option<&[f64]>,
+    cancel: &Cancel,
+) -> Result<Vec<f64>, LearnError> {
+    let first: Vec<f64> = x
+        .outer_iter()
+        .take(1)
+        .flatten()
+        .map(|&v| f64::from(v))
+        .collect();
+    let total: f64 = weights.map_or(x.nrows() as f64, |w| w.iter().sum());
+    let mut mean = vec![0.0; x.ncols()];
+    for (row, values) in x.outer_iter().enumerate() {
+        if row % ROWS == 0 && cancel.is_cancelled() {
+            return Err(LearnError::Cancelled);
+        }
+        let w = weights.map_or(1.0, |w| w[row]);
+        for ((sum, &v), first) in mean.iter_mut().zip(values).zip(&first) {
+            *sum += w * (f64::from(v) - first);
+        }
+    }
+    for (mean, first) in mean.iter_mut().zip(&first) {
+        *mean = first + *mean / total;
+    }
+    Ok(mean)
+}
+
+/// Weighted mean and variance (divisor: sum of the weights) of each column, as [`means`].
+///
+/// A constant column has variance exactly zero.
+pub(super) fn moments(
+    x: ArrayView2<'_, f32>,
+    weights: Option<&[f64]>,
+    cancel: &Cancel,
+) -> Result<(Vec<f64>, Vec<f64>), LearnError> {
+    let mean = means(x, weights, cancel)?;
+    let total: f64 = weights.map_or(x.nrows() as f64, |w| w.iter().sum());
+    let mut variance = vec![0.0; x.ncols()];
+    for (row, values) in x.outer_iter().enumerate() {
+        if row % ROWS == 0 && cancel.is_cancelled() {
+            return Err(LearnError::Cancelled);
+        }
+        let w = weights.map_or(1.0, |w| w[row]);
+        for ((sum, &v), mean) in variance.iter_mut().zip(values).zip(&mean) {
+            let d = f64::from(v) - mean;
+            *sum += w * d * d;
+        }
+    }
+    variance.iter_mut().for_each(|v| *v /= total);
+    Ok((mean, variance))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn matches_the_definition_and_leaves_constants_alone() {
+        let x = array![[1.0f32, 0.1, 1e30], [3.0, 0.1, -1e30], [8.0, 0.1, 0.0]];
+        let scaler = Scaler::fit(x.view(), &Cancel::new()).unwrap();
+        assert_eq!(scaler.mean[0], 4.0);
+        assert!((scaler.scale[0] - (26.0f64 / 3.0).sqrt()).abs() < 1e-12);
+        assert_eq!(scaler.scale[1], 1.0);
+        let z = scaler.transform(x.view()).unwrap();
+        assert!(z.iter().all(|v| v.abs() < 2.0));
+        assert_eq!(z.column(1).to_vec(), vec![0.0; 3]);
+        assert!((z.column(2)[0] - 1.5f32.sqrt()).abs() < 1e-6);
+        scaler.check().unwrap();
+    }
+
+    #[test]
+    fn a_weight_of_two_is_a_row_twice() {
+        let x = array![[1.0f32], [5.0]];
+        let twice = array![[1.0f32], [5.0], [5.0]];
+        let a = moments(x.view(), Some(&[1.0, 2.0]), &Cancel::new()).unwrap();
+        let b = moments(twice.view(), None, &Cancel::new()).unwrap();
+        assert!((a.0[0] - b.0[0]).abs() < 1e-12 && (a.1[0] - b.1[0]).abs() < 1e-12);
+    }
+
+    #[test]
+    fn bad_input_is_an_error() {
+        let cancel = Cancel::new();
+        assert!(Scaler::fit(Array2::zeros((0, 3)).view(), &cancel).is_err());
+        assert!(matches!(
+            Scaler::fit(array![[1.0f32, f32::NAN]].view(), &cancel),
+            Err(LearnError::NotFinite {
+                row: 0,
+                column: 1,
+                ..
+            })
+        ));
+        let scaler = Scaler::fit(array![[1.0f32, 2.0]].view(), &cancel).unwrap();
+        assert!(matches!(
+            scaler.transform(array![[1.0f32]].view()),
+            Err(LearnError::Columns {
+                expected: 2,
+                found: 1
+            })
+        ));
+        assert!(
+            Scaler {
+                mean: vec![0.0],
+                scale: vec![0.0]
+            }
+            .check()
+            .is_err()
+        );
+        cancel.cancel();
+        assert_eq!(
+            Scaler::fit(array![[1.0f32]].view(), &cancel),
+            Err(LearnError::Cancelled)
+        );
+    }
+}
