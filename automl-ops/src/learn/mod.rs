@@ -11,7 +11,10 @@
 mod common;
 #[cfg(test)]
 mod fixture;
+mod lbfgs;
 mod linalg;
+pub mod logistic;
+mod logistic_loss;
 pub mod scale;
 pub mod select;
 
