@@ -15,6 +15,7 @@ mod lbfgs;
 mod linalg;
 pub mod logistic;
 mod logistic_loss;
+pub mod ridge;
 pub mod scale;
 pub mod select;
 
