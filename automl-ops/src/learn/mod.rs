@@ -11,10 +11,12 @@
 mod common;
 #[cfg(test)]
 mod fixture;
+pub mod knn;
 mod lbfgs;
 mod linalg;
 pub mod logistic;
 mod logistic_loss;
+pub mod neighbours;
 pub mod ridge;
 pub mod scale;
 pub mod select;
