@@ -11,6 +11,7 @@
 mod common;
 #[cfg(test)]
 mod fixture;
+pub mod gaussian_nb;
 pub mod knn;
 mod lbfgs;
 mod linalg;
