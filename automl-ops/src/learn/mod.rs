@@ -18,6 +18,7 @@ mod linalg;
 pub mod logistic;
 mod logistic_loss;
 pub mod neighbours;
+pub mod pca;
 pub mod ridge;
 pub mod scale;
 pub mod select;
