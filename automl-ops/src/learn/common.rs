@@ -2,7 +2,7 @@
 
 use automl_core::Cancel;
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, CowArray, Ix2, s};
 
 use super::LearnError;
 
@@ -266,6 +266,18 @@ pub(super) fn centred_blocks(
     mean: &[f64],
     weights: Option<&[f64]>,
     cancel: &Cancel,
+    body: impl FnMut(usize, ArrayView2<'_, f64>),
+) -> Result<(), LearnError> {
+    let mean = ArrayView1::from(mean);
+    centred_blocks_by(x, |_| mean, weights, cancel, body)
+}
+
+/// As [`centred_blocks`], with a mean for each row.
+pub(super) fn centred_blocks_by<'m>(
+    x: ArrayView2<'_, f32>,
+    mean: impl Fn(usize) -> ArrayView1<'m, f64>,
+    weights: Option<&[f64]>,
+    cancel: &Cancel,
     mut body: impl FnMut(usize, ArrayView2<'_, f64>),
 ) -> Result<(), LearnError> {
     let mut buffer = Array2::<f64>::zeros((BLOCK.min(x.nrows()), x.ncols()));
@@ -278,13 +290,43 @@ pub(super) fn centred_blocks(
         let mut block = buffer.slice_mut(s![..end - start, ..]);
         for (row, (mut to, from)) in block.outer_iter_mut().zip(rows.outer_iter()).enumerate() {
             let root = weights.map_or(1.0, |w| w[start + row].sqrt());
-            for ((to, &from), &mean) in to.iter_mut().zip(from).zip(mean) {
+            for ((to, &from), mean) in to.iter_mut().zip(from).zip(mean(start + row)) {
                 *to = (f64::from(from) - mean) * root;
             }
         }
         body(start, block.view());
     }
     Ok(())
+}
+
+/// Weighted mean of the rows of each class, classes x columns, and the total weight of each class.
+///
+/// Every class below `classes` has a row. Sums are taken from the first row, so that an offset costs no digits.
+pub(super) fn class_means(
+    sample: &Sample<'_>,
+    index: &[usize],
+    classes: usize,
+    cancel: &Cancel,
+) -> Result<(Array2<f64>, Vec<f64>), LearnError> {
+    let origin = sample.x.row(0).mapv(f64::from);
+    let mut mean = Array2::<f64>::zeros((classes, sample.x.ncols()));
+    let mut mass = vec![0.0f64; classes];
+    for (row, values) in sample.x.outer_iter().enumerate() {
+        if row % BLOCK == 0 && cancel.is_cancelled() {
+            return Err(LearnError::Cancelled);
+        }
+        let (class, w) = (index[row], sample.w[row]);
+        mass[class] += w;
+        for ((sum, &v), origin) in mean.row_mut(class).iter_mut().zip(values).zip(&origin) {
+            *sum += w * (f64::from(v) - origin);
+        }
+    }
+    for (mut mean, mass) in mean.outer_iter_mut().zip(&mass) {
+        mean.iter_mut()
+            .zip(&origin)
+            .for_each(|(mean, origin)| *mean = origin + *mean / mass);
+    }
+    Ok((mean, mass))
 }
 
 /// Calls `body` with blocks of `x * coef' + intercept`: first row of the block, scores (rows x outputs).

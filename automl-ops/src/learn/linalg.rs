@@ -60,6 +60,23 @@ impl Cholesky {
     }
 }
 
+impl Cholesky {
+    /// `W` (lower triangle, size x size) with `|W d|^2 = d' A^-1 d`, and the logarithm of the determinant of `A`.
+    pub fn whitener(&self) -> (Array2<f64>, f64) {
+        let n = self.scale.len();
+        let factor = self.factor.L();
+        let mut inverse = faer::Mat::<f64>::identity(n, n);
+        factor.solve_lower_triangular_in_place(inverse.as_mut());
+        let log_det = (0..n)
+            .map(|i| 2.0 * (factor[(i, i)].ln() - self.scale[i].ln()))
+            .sum();
+        (
+            Array2::from_shape_fn((n, n), |(i, j)| inverse[(i, j)] * self.scale[j]),
+            log_det,
+        )
+    }
+}
+
 /// Eigenvalues, descending, and their eigenvectors as rows, of a symmetric matrix in standard layout.
 pub(super) fn eigen(
     what: &'static str,
@@ -114,6 +131,16 @@ mod tests {
         );
         assert!(Cholesky::new("test", array![[f64::NAN]].view()).is_err());
         Cholesky::new("test", Array2::zeros((3, 3)).view()).unwrap();
+    }
+
+    #[test]
+    fn the_whitener_gives_distance_and_determinant() {
+        let a = array![[4e8, 1e4], [1e4, 3.0]];
+        let (w, log_det) = Cholesky::new("test", a.view()).unwrap().whitener();
+        assert!((log_det - 11e8f64.ln()).abs() < 1e-9);
+        // The inverse is [[3, -1e4], [-1e4, 4e8]] / 11e8.
+        let d = w.dot(&array![2.0, 1.0]);
+        assert!((d.dot(&d) - (12.0 - 4e4 + 4e8) / 11e8).abs() < 1e-9);
     }
 
     #[test]
