@@ -1,2 +1,3 @@
 //! Tabular part.
 pub mod learn;
+pub mod table;
