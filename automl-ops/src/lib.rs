@@ -1,3 +1,5 @@
 //! Tabular part.
 pub mod learn;
+pub mod metrics;
+pub mod split;
 pub mod table;
