@@ -3,3 +3,4 @@ pub mod learn;
 pub mod metrics;
 pub mod split;
 pub mod table;
+pub mod tree;
