@@ -4,7 +4,6 @@
 //! scikit-learn's `LinearDiscriminantAnalysis(solver="lsqr", shrinkage)`. Where it is singular, a jitter grows until it is not.
 
 use automl_core::Cancel;
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2};
 
 use super::LearnError;
@@ -12,7 +11,7 @@ use super::common::{
     Sample, affine_blocks, centred_blocks_by, check_codes, check_coef, check_input, check_present,
     clamp_coef, class_means, present, softmax_into,
 };
-use super::linalg::Cholesky;
+use super::linalg::{Cholesky, add_gram};
 
 /// Most columns: the covariance takes 128 MB and a second of Cholesky.
 pub const MAX_COLUMNS: usize = 4096;
@@ -78,7 +77,7 @@ pub fn fit(
         Some(&sample.w),
         cancel,
         |_, block| {
-            general_mat_mul(1.0 / sample.total, &block.t(), &block, 1.0, &mut covariance);
+            add_gram(&mut covariance, 1.0 / sample.total, block);
         },
     )?;
     let level = covariance.diag().sum() / columns as f64;

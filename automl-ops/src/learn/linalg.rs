@@ -1,7 +1,8 @@
 //! Cholesky and symmetric eigen-decomposition by faer, from and to `ndarray`, in double precision on one thread.
 
+use faer::linalg::matmul::triangular::{BlockStructure, matmul};
 use faer::linalg::solvers::Solve;
-use faer::{MatRef, Side};
+use faer::{Accum, MatMut, MatRef, Par, Side};
 use ndarray::{Array2, ArrayView2};
 
 use super::LearnError;
@@ -77,7 +78,26 @@ impl Cholesky {
     }
 }
 
-/// Eigenvalues, descending, and their eigenvectors as rows, of a symmetric matrix in standard layout.
+/// Adds `alpha block' block` to the lower triangle of `gram` (columns x columns, standard layout): half a full product.
+pub(super) fn add_gram(gram: &mut Array2<f64>, alpha: f64, block: ArrayView2<'_, f64>) {
+    let (rows, columns) = block.dim();
+    if let (Some(to), Some(from)) = (gram.as_slice_mut(), block.to_slice()) {
+        let from = MatRef::from_row_major_slice(from, rows, columns);
+        matmul(
+            MatMut::from_row_major_slice_mut(to, columns, columns),
+            BlockStructure::TriangularLower,
+            Accum::Add,
+            from.transpose(),
+            BlockStructure::Rectangular,
+            from,
+            BlockStructure::Rectangular,
+            alpha,
+            Par::Seq,
+        );
+    }
+}
+
+/// Eigenvalues, descending, and their eigenvectors as rows, of a symmetric matrix in standard layout, of which the lower triangle is read.
 pub(super) fn eigen(
     what: &'static str,
     a: &Array2<f64>,
@@ -85,7 +105,7 @@ pub(super) fn eigen(
     let n = a.nrows();
     // Dividing by the largest entry keeps squares inside the solver from overflowing.
     let top = a.iter().fold(0.0f64, |top, v| top.max(v.abs()));
-    if !top.is_finite() {
+    if a.iter().any(|v| !v.is_finite()) {
         return Err(LearnError::Numeric { what });
     }
     let unit = if top > 0.0 { 1.0 / top } else { 1.0 };
@@ -134,6 +154,18 @@ mod tests {
     }
 
     #[test]
+    fn the_gram_matrix_is_the_product() {
+        let block = Array2::from_shape_fn((37, 21), |(i, j)| ((i * 7 + j * 3) % 11) as f64);
+        let mut gram = Array2::zeros((21, 21));
+        add_gram(&mut gram, 0.5, block.view());
+        add_gram(&mut gram, 0.5, block.view());
+        let full = block.t().dot(&block);
+        for ((i, j), &v) in gram.indexed_iter() {
+            assert!(i < j || (v - full[(i, j)]).abs() < 1e-9);
+        }
+    }
+
+    #[test]
     fn the_whitener_gives_distance_and_determinant() {
         let a = array![[4e8, 1e4], [1e4, 3.0]];
         let (w, log_det) = Cholesky::new("test", a.view()).unwrap().whitener();
@@ -149,5 +181,6 @@ mod tests {
         assert!((values[0] - 3.0).abs() < 1e-12 && (values[1] - 1.0).abs() < 1e-12);
         assert!((vectors[(0, 0)] - vectors[(0, 1)]).abs() < 1e-12);
         assert!(eigen("test", &array![[f64::INFINITY]]).is_err());
+        assert!(eigen("test", &array![[f64::NAN]]).is_err());
     }
 }

@@ -4,7 +4,7 @@
 
 use automl_core::Cancel;
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 use super::common::{BLOCK, to_f32};
 
@@ -79,7 +79,7 @@ impl<'a> Problem<'a> {
             let end = (start + BLOCK).min(rows);
             let z = self.z.slice(s![start..end, ..]);
             let mut scores = self.scores.slice_mut(s![..end - start, ..]);
-            general_mat_mul(1.0, &z, &self.coef.t(), 0.0, &mut scores);
+            multiply(z, &self.coef, scores.view_mut());
             let offsets = &mut gradient[self.outputs * columns..];
             for (row, mut scores) in scores.outer_iter_mut().enumerate() {
                 let (class, share) = (self.index[start + row], self.share[start + row]);
@@ -96,7 +96,7 @@ impl<'a> Problem<'a> {
                     .zip(offsets.iter_mut())
                     .for_each(|(&r, sum)| *sum += f64::from(r));
             }
-            general_mat_mul(1.0, &scores.t(), &z, 0.0, &mut self.part);
+            multiply_transposed(scores.view(), z, &mut self.part);
             gradient
                 .iter_mut()
                 .zip(&self.part)
@@ -107,6 +107,44 @@ impl<'a> Problem<'a> {
             loss += 0.5 * self.penalty * w * w;
         }
         Some(loss)
+    }
+}
+
+/// `scores = z coef'`. The product routine pads one output to eight, so that one is better done by hand.
+fn multiply(z: ArrayView2<'_, f32>, coef: &Array2<f32>, mut scores: ArrayViewMut2<'_, f32>) {
+    const LANES: usize = 8;
+    let (Some(rows), Some(coef), 1) = (z.to_slice(), coef.as_slice(), coef.nrows()) else {
+        return general_mat_mul(1.0, &z, &coef.t(), 0.0, &mut scores);
+    };
+    for (score, row) in scores.iter_mut().zip(rows.chunks_exact(coef.len())) {
+        let mut lanes = [0.0f32; LANES];
+        let (a, b) = (row.chunks_exact(LANES), coef.chunks_exact(LANES));
+        let tail = a.remainder().iter().zip(b.remainder());
+        let tail: f32 = tail.map(|(a, b)| a * b).sum();
+        for (a, b) in a.zip(b) {
+            for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+                *lane += a * b;
+            }
+        }
+        *score = lanes.iter().sum::<f32>() + tail;
+    }
+}
+
+/// `part = scores' z`.
+fn multiply_transposed(
+    scores: ArrayView2<'_, f32>,
+    z: ArrayView2<'_, f32>,
+    part: &mut Array2<f32>,
+) {
+    let single = part.nrows() == 1;
+    let (Some(rows), Some(sums), true) = (z.to_slice(), part.as_slice_mut(), single) else {
+        return general_mat_mul(1.0, &scores.t(), &z, 0.0, part);
+    };
+    sums.fill(0.0);
+    for (score, row) in scores.iter().zip(rows.chunks_exact(sums.len())) {
+        sums.iter_mut()
+            .zip(row)
+            .for_each(|(sum, v)| *sum += score * v);
     }
 }
 

@@ -11,7 +11,7 @@ use super::LearnError;
 use super::common::{
     affine_blocks, centred_blocks, check_coef, check_fit, check_input, clamp_coef, standard, to_f32,
 };
-use super::linalg::eigen;
+use super::linalg::{add_gram, eigen};
 use super::scale::moments;
 
 /// Largest side of the matrix to decompose: about a minute of one core.
@@ -181,7 +181,7 @@ fn primal(
 ) -> Result<Spectrum, LearnError> {
     let mut scatter = Array2::<f64>::zeros((x.ncols(), x.ncols()));
     centred_blocks(x, mean, None, cancel, |_, block| {
-        general_mat_mul(1.0, &block.t(), &block, 1.0, &mut scatter)
+        add_gram(&mut scatter, 1.0, block)
     })?;
     let (mut values, vectors) = eigen("PCA", &scatter)?;
     let count = rank(&values).min(wanted);

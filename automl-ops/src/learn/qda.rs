@@ -5,7 +5,6 @@
 //! singular covariance, so a share of 1e-9 is always mixed in.
 
 use automl_core::Cancel;
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis};
 
 use super::LearnError;
@@ -13,7 +12,7 @@ use super::common::{
     Sample, centred_blocks, check_codes, check_coef, check_input, check_present, clamp_coef,
     class_means, present, softmax_into,
 };
-use super::linalg::Cholesky;
+use super::linalg::{Cholesky, add_gram};
 use super::scale::moments;
 
 /// Most numbers in the covariances of all classes together: half a gigabyte.
@@ -88,13 +87,7 @@ pub fn fit(
         let mut covariance = Array2::<f64>::zeros((columns, columns));
         let centre: Vec<f64> = mean.row(class).to_vec();
         centred_blocks(own.view(), &centre, Some(&w), cancel, |_, block| {
-            general_mat_mul(
-                (1.0 - share) / mass,
-                &block.t(),
-                &block,
-                1.0,
-                &mut covariance,
-            );
+            add_gram(&mut covariance, (1.0 - share) / mass, block);
         })?;
         for (d, &v) in covariance.diag_mut().iter_mut().zip(&variance) {
             // A column that is constant over all classes says nothing: any variance serves.

@@ -13,7 +13,7 @@ use super::common::{
     Sample, affine_blocks, centred_blocks, check_coef, check_input, check_targets, clamp_coef,
     to_f32,
 };
-use super::linalg::Cholesky;
+use super::linalg::{Cholesky, add_gram};
 use super::scale::means;
 
 /// Largest side of the Gram matrix: half a gigabyte, some seconds of Cholesky.
@@ -133,7 +133,7 @@ fn primal(
     let mut gram = Array2::<f64>::zeros((columns, columns));
     let mut moment = Array2::<f64>::zeros((1, columns));
     centred_blocks(x, mean, Some(weights), cancel, |start, block| {
-        general_mat_mul(1.0, &block.t(), &block, 1.0, &mut gram);
+        add_gram(&mut gram, 1.0, block);
         for (row, &y) in block.outer_iter().zip(&y[start..]) {
             moment.row_mut(0).scaled_add(y, &row);
         }
@@ -329,6 +329,14 @@ mod tests {
             }
             .check()
             .is_err()
+        );
+        let empty = Ridge {
+            coef: vec![],
+            intercept: 1.5,
+        };
+        assert_eq!(
+            empty.predict(Array2::zeros((2, 0)).view()),
+            Ok(vec![1.5; 2])
         );
         cancel.cancel();
         assert_eq!(
