@@ -1,8 +1,9 @@
 //! Reads delimited text, plain or gzip.
 //!
 //! Cells go straight into columns, and none becomes a `String` of its own. Each column starts out as numbers; its first cell
-//! that is neither a number nor missing turns it into interned strings. If numbers came before it, their spelling is lost, so
-//! the file is read once more for such columns alone: two quick passes cost less than keeping the text of a million numbers.
+//! that is neither a number nor missing turns it into interned strings. The first 64 KiB tell most such columns in advance. If
+//! numbers came before that cell nevertheless, their spelling is lost, and the file is read once more for such columns alone:
+//! two quick passes cost less than keeping the text of a million numbers.
 
 use std::io::Read;
 
@@ -27,6 +28,7 @@ pub(super) fn read(
     for (position, want) in &wants {
         cells[*position] = Cells::new(*want);
     }
+    layout.look_ahead(input, &missing, &mut cells);
     let rows = layout.pass(input, &missing, &mut cells)?;
     if rows == 0 {
         return Err(DataError::NoRows {
@@ -120,10 +122,9 @@ impl Layout {
         options: &ReadOptions,
         warnings: &mut Vec<String>,
     ) -> Result<Self, DataError> {
-        let cut = input.head.len() >= super::source::HEAD as usize - 3;
         let delimiter = options
             .delimiter
-            .unwrap_or_else(|| sniff::delimiter(&input.head, &input.file, cut));
+            .unwrap_or_else(|| sniff::delimiter(&input.head, &input.file, input.cut));
         let mut layout = Self {
             names: Vec::new(),
             delimiter,
@@ -154,12 +155,19 @@ impl Layout {
     }
 
     fn reader<'a>(&self, input: &'a Input) -> Result<Reader<Box<dyn Read + 'a>>, DataError> {
-        Ok(ReaderBuilder::new()
-            .delimiter(self.delimiter)
-            .has_headers(false)
-            .flexible(true)
+        Ok(self
+            .builder()
             .buffer_capacity(1 << 18)
             .from_reader(input.reader()?))
+    }
+
+    fn builder(&self) -> ReaderBuilder {
+        let mut builder = ReaderBuilder::new();
+        builder
+            .delimiter(self.delimiter)
+            .has_headers(false)
+            .flexible(true);
+        builder
     }
 
     /// Reads all rows into `cells`, one entry a column of the file, and returns their number.
@@ -219,6 +227,30 @@ impl Layout {
         Ok(rows)
     }
 
+    /// Makes strings of the columns that the head of the file already shows not to be numbers, which spares most files the second
+    /// pass. Whatever is wrong with the head, the pass will tell.
+    ///
+    /// A head that is cut ends with a line, so that no number is mistaken for a word because half of it is missing.
+    fn look_ahead(&self, input: &Input, missing: &Missing, cells: &mut [Cells]) {
+        let mut reader = self.builder().from_reader(input.head.as_slice());
+        let mut record = ByteRecord::new();
+        let mut seen: Vec<Cells> = cells.iter().map(Cells::emptied).collect();
+        let mut records = 0;
+        while reader.read_byte_record(&mut record).unwrap_or(false) {
+            if records > 0 && record.len() == cells.len() {
+                for (seen, cell) in seen.iter_mut().zip(&record) {
+                    let _ = seen.push(cell.trim_ascii(), missing);
+                }
+            }
+            records += 1;
+        }
+        for (cells, seen) in cells.iter_mut().zip(seen) {
+            if matches!(seen, Cells::Strings(_) | Cells::Lost) {
+                *cells = Cells::Strings(Strings::default());
+            }
+        }
+    }
+
     /// The line, from 1, of a row, from 0. Reads the file again, which only an error does.
     fn line_of(&self, input: &Input, row: usize) -> u64 {
         let Ok(mut reader) = self.reader(input) else {
@@ -274,6 +306,17 @@ impl Cells {
             infinite: 0,
             unparsed: 0,
             text,
+        }
+    }
+
+    /// The same kind of column without its cells; one that is not to become strings is skipped.
+    fn emptied(&self) -> Self {
+        match self {
+            Self::Numbers {
+                text: OnText::Become,
+                ..
+            } => Self::new(Want::Inferred),
+            _ => Self::Skipped,
         }
     }
 

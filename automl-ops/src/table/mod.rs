@@ -107,6 +107,7 @@ pub struct ReadOptions {
     /// Types of columns by name, where the values would suggest another. [`read_with_schema`] does not look at them.
     pub types: BTreeMap<String, ColumnType>,
     /// Cells that are missing values, instead of [`MISSING_TOKENS`]; compared exactly, without surrounding spaces.
+    /// In Parquet files only nulls, NaN and blank strings are missing.
     pub missing: Vec<String>,
     /// The byte between fields; default: found out from the name and the first lines.
     pub delimiter: Option<u8>,

@@ -4,6 +4,7 @@
 //! that are wanted are decoded.
 
 use std::fs::File;
+use std::panic::{self, AssertUnwindSafe};
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
@@ -19,7 +20,28 @@ use super::source::Input;
 use super::{DataError, MISSING, ReadOptions, Schema, Table, sniff, wanted};
 
 /// Reads the columns of a Parquet file; all of them without a schema.
+///
+/// The decoder itself panics on some damaged files (a negative page offset, a dictionary that is missing): that is caught and
+/// becomes the error it should have been. All that the closure touches is dropped with it.
 pub(super) fn read(
+    input: &Input,
+    schema: Option<&Schema>,
+    options: &ReadOptions,
+) -> Result<Table, DataError> {
+    panic::catch_unwind(AssertUnwindSafe(|| decode(input, schema, options))).unwrap_or_else(
+        |cause| {
+            let said = cause.downcast_ref::<String>().map(String::as_str);
+            let said = said.or(cause.downcast_ref::<&str>().copied());
+            let message = said.unwrap_or("the decoder gave up").to_owned();
+            Err(DataError::Parquet {
+                file: input.file.clone(),
+                message,
+            })
+        },
+    )
+}
+
+fn decode(
     input: &Input,
     schema: Option<&Schema>,
     options: &ReadOptions,

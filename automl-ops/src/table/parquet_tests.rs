@@ -233,9 +233,10 @@ fn a_damaged_file_is_an_error_and_never_a_panic() {
         let error = read_file(&path, &ReadOptions::default()).unwrap_err();
         assert!(matches!(error, DataError::Parquet { .. }), "{cut}: {error}");
     }
-    for place in (4..whole.len()).step_by(3) {
+    // The decoder itself panics on some of these, most of them in the index at the end.
+    for place in (4..whole.len()).filter(|place| place % 3 == 0 || whole.len() - place < 700) {
         let mut damaged = whole.clone();
-        damaged[place] ^= 0x5a;
+        damaged[place] ^= 0x01;
         std::fs::write(&path, &damaged).unwrap();
         let _ = read_file(&path, &ReadOptions::default());
     }

@@ -28,6 +28,8 @@ pub(super) struct Input {
     pub(super) format: Format,
     /// The first bytes of the text, after a byte-order mark.
     pub(super) head: Vec<u8>,
+    /// Whether the text goes on after `head`, which then ends with a line (maybe one within quotes) if it has several.
+    pub(super) cut: bool,
     source: Source,
     gzip: bool,
     mark: bool,
@@ -39,7 +41,7 @@ enum Source {
 }
 
 /// How much of a file is looked at to find its format and delimiter.
-pub(super) const HEAD: u64 = 1 << 16;
+const HEAD: u64 = 1 << 16;
 const GZIP: &[u8] = b"\x1f\x8b";
 const PARQUET: &[u8] = b"PAR1";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -99,6 +101,7 @@ impl Input {
             file,
             format: Format::Delimited,
             head: Vec::new(),
+            cut: false,
             source,
             gzip: false,
             mark: false,
@@ -122,6 +125,7 @@ impl Input {
         {
             return Err(input.refuse(format, advice));
         }
+        input.cut = head.len() as u64 == HEAD;
         if head.starts_with(BYTE_ORDER_MARK) {
             input.mark = true;
             head.drain(..BYTE_ORDER_MARK.len());
@@ -136,6 +140,12 @@ impl Input {
             line.trim_ascii().len() > 9 && line.trim_ascii()[..9].eq_ignore_ascii_case(b"@relation")
         }) {
             return Err(input.refuse("an ARFF file", SAVE_AS_CSV));
+        }
+        let line_end = |byte: &u8| *byte == b'\n' || *byte == b'\r';
+        if input.cut
+            && let Some(end) = head.iter().rposition(line_end)
+        {
+            head.truncate(end + 1);
         }
         input.head = head;
         Ok(input)

@@ -50,3 +50,19 @@ fn real_sets_are_read_whole() {
     }
     assert!(tasks.rows > 40);
 }
+
+/// `AUTOML_FILE=big.csv cargo test --release -p automl-ops -- --ignored --nocapture reading_speed`
+#[test]
+#[ignore = "a measurement, of the file that AUTOML_FILE names"]
+fn reading_speed() {
+    let path = PathBuf::from(std::env::var_os("AUTOML_FILE").unwrap());
+    for _ in 0..3 {
+        let start = std::time::Instant::now();
+        let table = read(&path, &ReadOptions::default()).unwrap();
+        let (rows, columns) = (table.rows, table.columns.len());
+        eprintln!(
+            "{rows} rows, {columns} columns: {:.3} s",
+            start.elapsed().as_secs_f64()
+        );
+    }
+}
