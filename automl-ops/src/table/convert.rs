@@ -163,6 +163,9 @@ fn infer(strings: &Strings, cx: &mut Context<'_>) -> Result<TableColumn, DataErr
                 cx.warn("the dates do not tell days from months and are read as categories; write them as YYYY-MM-DD");
             }
         }
+        if present().all(|value| number(&value.replacen(',', ".", 1)).is_some()) {
+            cx.warn("the values look like numbers with a comma and are read as categories; write them with a decimal point");
+        }
     }
     let kind =
         if strings.declared == Declared::Dictionary || !is_text(present(), strings.codes.len()) {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::*;
-use super::{data, gzip, read_bytes};
+use super::{data, gzip, read_bytes, read_text};
 
 /// Bytes that often mean something to the reader.
 fn telling() -> impl Strategy<Value = Vec<u8>> {
@@ -49,4 +49,23 @@ proptest! {
 
 fn source_magic() -> [u8; 3] {
     [0x1f, 0x8b, 8]
+}
+
+#[test]
+fn what_the_head_of_a_long_file_shows_decides_nothing_wrongly() {
+    // Lengths of the header shift where the head is cut: within a sign, an exponent, a missing token or a quote.
+    for shift in 1..60 {
+        let row = |i: usize| format!("{i},-1.5e-7,\"w\n{i}\",NA,-{i}.25\n");
+        let rows: String = (0..3000).map(row).collect();
+        let name = "n".repeat(shift);
+        let table = read_text(&format!("{name},a,b,c,d\n{rows}x,1,2,3,4\n")).unwrap();
+        let kinds: Vec<&str> = table.columns.iter().map(|c| c.data.kind().name()).collect();
+        assert_eq!(
+            kinds,
+            ["category", "numeric", "category", "numeric", "numeric"],
+            "{shift}"
+        );
+        assert_eq!(table.columns[0].data.missing(), 0);
+        assert_eq!(table.rows, 3001);
+    }
 }
