@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::super::bins::Bins;
 use super::super::model::{LEAF, Rule, Trees};
-use super::histogram::{Histogram, Sums, build, clear, count, minus, plus, subtract};
+use super::histogram::{Histogram, Sums, build, count, minus, plus, subtract};
 use super::split::{Scan, Split};
 use super::{BoostingParams, Growth};
 
@@ -252,8 +252,7 @@ impl<'a> Grower<'a> {
             if long && cancel.is_cancelled() {
                 return;
             }
-            clear(own, of.bins());
-            build(own, &of.codes, rows, gradients);
+            build(own, of.bins(), &of.codes, rows, gradients);
             if small_wanted {
                 found[0] = scan.best(own, of.bins(), of.categorical, sums, column);
             }

@@ -382,7 +382,7 @@ fn set_rule(left: impl Iterator<Item = u8>, present: [u64; 4], rest_left: bool) 
 /// A number below `n`; 0 where `n` is 0.
 #[inline]
 pub(super) fn below(rng: &mut impl Rng, n: u32) -> u32 {
-    (u64::from(rng.next_u32()) * u64::from(n) >> 32) as u32
+    ((u64::from(rng.next_u32()) * u64::from(n)) >> 32) as u32
 }
 
 /// A number in [0, 1).
