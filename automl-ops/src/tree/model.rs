@@ -160,7 +160,7 @@ impl Trees {
         self.sets.extend(other.sets);
         self.leaves.extend(other.leaves);
         for (sum, gain) in self.importance.iter_mut().zip(other.importance) {
-            *sum += gain;
+            gained(sum, gain);
         }
     }
 
@@ -294,6 +294,11 @@ impl Trees {
         };
         if left { node.left } else { node.right }
     }
+}
+
+/// Adds a gain, and stays finite however large the target is.
+pub(super) fn gained(sum: &mut f32, gain: f32) {
+    *sum = (*sum + gain.max(0.0)).min(f32::MAX);
 }
 
 /// Reusable memory of one thread that predicts.

@@ -11,7 +11,7 @@ use automl_core::Cancel;
 use rayon::prelude::*;
 
 use super::super::bins::Bins;
-use super::super::model::{LEAF, Rule, Trees};
+use super::super::model::{LEAF, Rule, Trees, gained};
 use super::histogram::{Histogram, Sums, build, count, minus, plus, subtract};
 use super::split::{Scan, Split};
 use super::{BoostingParams, Growth};
@@ -391,7 +391,7 @@ impl<'a> Grower<'a> {
         let sets = trees.nodes.iter().filter(|node| node.is_set()).count();
         trees.sets.truncate(sets);
         for (_, column, gain) in self.splits.iter().take(nodes) {
-            trees.importance[*column as usize] += gain;
+            gained(&mut trees.importance[*column as usize], *gain);
         }
     }
 }

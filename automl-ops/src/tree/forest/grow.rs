@@ -12,7 +12,7 @@ use automl_core::Cancel;
 use rand_chacha::ChaCha8Rng;
 
 use super::super::bins::Bins;
-use super::super::model::{Rule, Trees};
+use super::super::model::{Rule, Trees, gained};
 use super::super::stream;
 use super::ForestParams;
 use super::kernel::Kernel;
@@ -157,7 +157,10 @@ impl<'a, K: Kernel> Grower<'a, K> {
         let column = open.split.column as usize;
         let bins = &self.job.bins[column];
         let node = trees.push(column, bins, &open.split.rule);
-        trees.importance[column] += (open.gain * self.kernel.unit()).max(0.0) as f32;
+        gained(
+            &mut trees.importance[column],
+            (open.gain * self.kernel.unit()) as f32,
+        );
         trees.attach(open.parent, node);
         let Range { start, end } = open.rows;
         let middle = start + self.partition(bins, &open.split.rule, start..end);
