@@ -408,10 +408,12 @@ impl Kernel for Classes<'_> {
 
     #[inline]
     fn take(&self, sum: &mut Self::Sum, cells: &[u32]) {
+        let mut added = 0;
         for (sum_of_class, &cell) in sum.1.iter_mut().zip(cells) {
             *sum_of_class += cell;
-            sum.0 += u64::from(cell);
+            added += cell;
         }
+        sum.0 += u64::from(added);
     }
 
     #[inline]
@@ -427,9 +429,19 @@ impl Kernel for Classes<'_> {
     #[inline]
     fn score(&self, side: &Self::Sum, total: &Self::Sum) -> f64 {
         let (mut left, mut right) = (0.0, 0.0);
-        for (&x, &all) in side.1.iter().zip(&total.1) {
-            left += self.term(x);
-            right += self.term(all - x);
+        let counters = side.1.iter().zip(&total.1);
+        if self.entropy {
+            for (&x, &all) in counters {
+                left += xlnx(f64::from(x));
+                right += xlnx(f64::from(all - x));
+            }
+        } else {
+            // Weights sum to less than 2^31; signed numbers convert many at a time.
+            for (&x, &all) in counters {
+                let (x, rest) = (f64::from(x as i32), f64::from((all - x) as i32));
+                left += x * x;
+                right += rest * rest;
+            }
         }
         self.purity(side.0 as f64, left) + self.purity((total.0 - side.0) as f64, right)
     }

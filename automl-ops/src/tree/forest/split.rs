@@ -104,7 +104,8 @@ impl<K: Kernel> Search<K> {
             for (&row, &payload) in node.rows.iter().zip(node.payload) {
                 kernel.add(&mut self.cells, codes[row as usize], payload);
             }
-            for (bin, cells) in self.cells.chunks_exact(stride).enumerate() {
+            for bin in (0..bins.bins()).chain([usize::from(MISSING)]) {
+                let cells = &self.cells[bin * stride..(bin + 1) * stride];
                 mask[bin >> 6] |= u64::from(!kernel.is_empty(cells)) << (bin & 63);
             }
         }
