@@ -6,22 +6,15 @@
 use std::time::Duration;
 
 /// Units by their letters, the longest letters of a common start first, in nanoseconds.
-const UNITS: [(&str, u64); 5] = [
-    ("ms", 1_000_000),
-    ("d", 86_400_000_000_000),
-    ("h", 3_600_000_000_000),
-    ("m", 60_000_000_000),
-    ("s", 1_000_000_000),
-];
+const UNITS: [(&str, u64); 5] =
+    [("ms", 1_000_000), ("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000)];
 
 /// Longest span that is taken: 100 years of 365 days; more is a slip, and sums stay far from overflow.
 const MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// A text that is no span of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{text}` is not a duration: {reason}; write for example `90s`, `10m`, `1h30m`, `1.5h`, `500ms`, or a number of seconds"
-)]
+#[error("`{text}` is not a duration: {reason}; write for example `90s`, `10m`, `1h30m`, `1.5h`, `500ms`, or a number of seconds")]
 pub struct DurationError {
     text: String,
     reason: String,
@@ -51,10 +44,7 @@ impl Extension {
 /// # Errors
 /// When the text is empty, negative, has an unknown unit or more than 100 years. Parts of a nanosecond are rounded.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
-    let fail = |reason: String| DurationError {
-        text: text.chars().take(60).collect(),
-        reason,
-    };
+    let fail = |reason: String| DurationError { text: text.chars().take(60).collect(), reason };
     let trimmed = text.trim();
     if trimmed.is_empty() {
         return Err(fail("it is empty".into()));
@@ -63,22 +53,16 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         return Err(fail("it is negative".into()));
     }
     if trimmed.starts_with('+') {
-        return Err(fail(
-            "a `+` is only for more time on top of what there was".into(),
-        ));
+        return Err(fail("a `+` is only for more time on top of what there was".into()));
     }
     let mut total = Duration::ZERO;
     let mut last = u64::MAX;
     let mut rest = trimmed;
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (number, tail) = rest.split_at_checked(digits).unwrap_or((rest, ""));
         let tail = tail.trim_start();
-        let letters = tail
-            .find(|c: char| !c.is_alphabetic())
-            .unwrap_or(tail.len());
+        let letters = tail.find(|c: char| !c.is_alphabetic()).unwrap_or(tail.len());
         let (unit, next) = tail.split_at_checked(letters).unwrap_or((tail, ""));
         let value = nanoseconds_of(number).ok_or_else(|| match number {
             "" => fail("a number is missing".into()),
@@ -90,9 +74,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
             unit => match UNITS.iter().find(|(name, _)| *name == unit) {
                 Some((_, scale)) => *scale,
                 None => {
-                    return Err(fail(format!(
-                        "the unit `{unit}` is unknown, use d, h, m, s or ms"
-                    )));
+                    return Err(fail(format!("the unit `{unit}` is unknown, use d, h, m, s or ms")));
                 }
             },
         };
@@ -128,17 +110,10 @@ pub fn format(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let nanos = duration.subsec_nanos();
     if seconds == 0 && nanos > 0 {
-        return format!(
-            "{}ms",
-            decimal(u64::from(nanos / 1_000_000), nanos % 1_000_000, 6)
-        );
+        return format!("{}ms", decimal(u64::from(nanos / 1_000_000), nanos % 1_000_000, 6));
     }
     let mut text = String::new();
-    for (count, unit) in [
-        (seconds / 86_400, "d"),
-        (seconds / 3_600 % 24, "h"),
-        (seconds / 60 % 60, "m"),
-    ] {
+    for (count, unit) in [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m")] {
         if count > 0 {
             text.push_str(&format!("{count}{unit}"));
         }
@@ -166,17 +141,10 @@ fn nanoseconds_of(number: &str) -> Option<Decimal> {
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
         return None;
     }
-    let billionths = fraction
-        .chars()
-        .chain(std::iter::repeat('0'))
-        .take(9)
-        .collect::<String>();
+    let billionths = fraction.chars().chain(std::iter::repeat('0')).take(9).collect::<String>();
     let whole = if whole.is_empty() { "0" } else { whole };
     // Too many digits for 64 bits is too long in any unit.
-    Some(Decimal {
-        whole: whole.parse().unwrap_or(u64::MAX),
-        billionths: billionths.parse().ok()?,
-    })
+    Some(Decimal { whole: whole.parse().unwrap_or(u64::MAX), billionths: billionths.parse().ok()? })
 }
 
 impl Decimal {
@@ -238,10 +206,7 @@ mod tests {
         ] {
             let error = parse(text).expect_err(text).to_string();
             assert!(error.contains(reason), "{text}: {error}");
-            assert!(
-                error.contains("`1h30m`") && error.contains("`500ms`"),
-                "{error}"
-            );
+            assert!(error.contains("`1h30m`") && error.contains("`500ms`"), "{error}");
         }
     }
 
@@ -262,9 +227,7 @@ mod tests {
         }
         let mut ns = 7_u64;
         for _ in 0..2_000 {
-            ns = ns
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            ns = ns.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let duration = Duration::from_nanos(ns >> (ns % 60)).min(MAX);
             assert_eq!(parse(&format(duration)), Ok(duration));
         }
@@ -273,14 +236,8 @@ mod tests {
     #[test]
     fn an_extension_adds_or_replaces() {
         let before = Duration::from_secs(60);
-        assert_eq!(
-            parse_extension("+10m").map(|e| e.apply(before)),
-            Ok(Duration::from_secs(660))
-        );
-        assert_eq!(
-            parse_extension("10m").map(|e| e.apply(before)),
-            Ok(Duration::from_secs(600))
-        );
+        assert_eq!(parse_extension("+10m").map(|e| e.apply(before)), Ok(Duration::from_secs(660)));
+        assert_eq!(parse_extension("10m").map(|e| e.apply(before)), Ok(Duration::from_secs(600)));
         assert!(parse_extension("++1m").is_err() && parse_extension("+").is_err());
         assert_eq!(Extension::More(Duration::MAX).apply(before), Duration::MAX);
     }

@@ -1,6 +1,28 @@
-//! Tabular part.
+//! Tabular data, the operators of a pipeline, its execution, metrics, validation and the model file.
+//!
+//! The way of the data: a file is read as a [`table`]; a [`dataset::Binding`] turns its columns into a [`frame`]; a genotype
+//! over the gene pool ([`operators`](operator::operators)) is run as a [`pipeline`]; the [`evaluator`] cross-validates it; the
+//! winner becomes a [`model`].
+
+pub mod dataset;
+pub mod evaluator;
+pub mod frame;
+pub mod kinds;
 pub mod learn;
 pub mod metrics;
+pub mod model;
+pub mod operator;
+mod operators;
+pub mod pipeline;
+pub mod space;
 pub mod split;
+pub mod state;
 pub mod table;
+pub mod training;
 pub mod tree;
+
+pub use evaluator::{Tabular, TabularEvaluator, Validated};
+pub use metrics::{Metric, Task};
+pub use model::{About, Model, ModelError};
+pub use space::PipelineSpace;
+pub use training::Training;

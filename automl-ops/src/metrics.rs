@@ -126,16 +126,8 @@ pub enum MetricError {
 
 impl Metric {
     /// All metrics, the default of each task first.
-    pub const ALL: [Self; 8] = [
-        Self::BalancedAccuracy,
-        Self::Accuracy,
-        Self::LogLoss,
-        Self::RocAuc,
-        Self::F1,
-        Self::Rmse,
-        Self::Mae,
-        Self::R2,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::BalancedAccuracy, Self::Accuracy, Self::LogLoss, Self::RocAuc, Self::F1, Self::Rmse, Self::Mae, Self::R2];
 
     /// The name in configs and reports.
     pub fn name(self) -> &'static str {
@@ -150,9 +142,7 @@ impl Metric {
     /// The task whose predictions it scores.
     pub fn task(self) -> Task {
         match self {
-            Self::BalancedAccuracy | Self::Accuracy | Self::LogLoss | Self::RocAuc | Self::F1 => {
-                Task::Classification
-            }
+            Self::BalancedAccuracy | Self::Accuracy | Self::LogLoss | Self::RocAuc | Self::F1 => Task::Classification,
             Self::Rmse | Self::Mae | Self::R2 => Task::Regression,
         }
     }
@@ -163,18 +153,9 @@ impl Metric {
     /// [`MetricError`]: truth and predictions do not fit the metric or each other, a value is not finite, a class has no
     /// probability, or the score is undefined (no rows, no weight, one class for [`RocAuc`](Self::RocAuc), one row for
     /// [`R2`](Self::R2)).
-    pub fn score(
-        &self,
-        truth: Truth<'_>,
-        predictions: Predictions<'_>,
-        weights: Option<&[f32]>,
-    ) -> Result<f64, MetricError> {
+    pub fn score(&self, truth: Truth<'_>, predictions: Predictions<'_>, weights: Option<&[f32]>) -> Result<f64, MetricError> {
         match (self.task(), truth, predictions) {
-            (
-                Task::Classification,
-                Truth::Classes(truth),
-                Predictions::Probabilities { values, classes },
-            ) => {
+            (Task::Classification, Truth::Classes(truth), Predictions::Probabilities { values, classes }) => {
                 let rows = Classified::new(*self, truth, values, classes, weights)?;
                 match self {
                     Self::LogLoss => Ok(rows.log_loss()),
@@ -184,19 +165,13 @@ impl Metric {
                     _ => Ok(rows.balanced_accuracy()),
                 }
             }
-            (Task::Regression, Truth::Values(truth), Predictions::Values(values)) => {
-                regression(*self, truth, values, weights)
+            (Task::Regression, Truth::Values(truth), Predictions::Values(values)) => regression(*self, truth, values, weights),
+            (Task::Classification, ..) => {
+                Err(MetricError::Task { metric: self.name(), expected: "probabilities of classes", instead: "rmse" })
             }
-            (Task::Classification, ..) => Err(MetricError::Task {
-                metric: self.name(),
-                expected: "probabilities of classes",
-                instead: "rmse",
-            }),
-            (Task::Regression, ..) => Err(MetricError::Task {
-                metric: self.name(),
-                expected: "numbers",
-                instead: "balanced_accuracy",
-            }),
+            (Task::Regression, ..) => {
+                Err(MetricError::Task { metric: self.name(), expected: "numbers", instead: "balanced_accuracy" })
+            }
         }
     }
 
@@ -208,11 +183,7 @@ impl Metric {
             Self::LogLoss => &["log_loss", "logloss", "neg_log_loss"],
             Self::RocAuc => &["roc_auc", "auc", "roc_auc_ovr"],
             Self::F1 => &["f1", "f1_macro", "macro_f1"],
-            Self::Rmse => &[
-                "rmse",
-                "root_mean_squared_error",
-                "neg_root_mean_squared_error",
-            ],
+            Self::Rmse => &["rmse", "root_mean_squared_error", "neg_root_mean_squared_error"],
             Self::Mae => &["mae", "mean_absolute_error", "neg_mean_absolute_error"],
             Self::R2 => &["r2"],
         }
@@ -239,17 +210,11 @@ impl FromStr for Metric {
     type Err = MetricError;
 
     fn from_str(name: &str) -> Result<Self, MetricError> {
-        Self::ALL
-            .into_iter()
-            .find(|metric| metric.names().contains(&name))
-            .ok_or_else(|| MetricError::Unknown {
-                name: name.to_owned(),
-                suggestion: crate::table::did_you_mean(
-                    name,
-                    Self::ALL.into_iter().flat_map(Self::names).copied(),
-                ),
-                known: Self::ALL.map(Self::name).join(", "),
-            })
+        Self::ALL.into_iter().find(|metric| metric.names().contains(&name)).ok_or_else(|| MetricError::Unknown {
+            name: name.to_owned(),
+            suggestion: crate::table::did_you_mean(name, Self::ALL.into_iter().flat_map(Self::names).copied()),
+            known: Self::ALL.map(Self::name).join(", "),
+        })
     }
 }
 
@@ -261,22 +226,14 @@ impl Serialize for Metric {
 
 impl<'de> Deserialize<'de> for Metric {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
-fn regression(
-    metric: Metric,
-    truth: &[f32],
-    values: &[f32],
-    weights: Option<&[f32]>,
-) -> Result<f64, MetricError> {
+fn regression(metric: Metric, truth: &[f32], values: &[f32], weights: Option<&[f32]>) -> Result<f64, MetricError> {
     check_weights(metric, truth.len(), weights)?;
     check_length("the predictions", truth.len(), values.len())?;
-    let finite = |numbers: &[f32], what| match numbers.iter().position(|number| !number.is_finite())
-    {
+    let finite = |numbers: &[f32], what| match numbers.iter().position(|number| !number.is_finite()) {
         Some(row) => Err(MetricError::Value { row, what }),
         None => Ok(()),
     };
@@ -285,8 +242,7 @@ fn regression(
     let weight = |row: usize| weights.map_or(1.0, |weights| f64::from(weights[row]));
     let sum = |term: &dyn Fn(f64, f64) -> f64| {
         let rows = truth.iter().zip(values).enumerate();
-        rows.map(|(row, (truth, value))| weight(row) * term(f64::from(*truth), f64::from(*value)))
-            .sum::<f64>()
+        rows.map(|(row, (truth, value))| weight(row) * term(f64::from(*truth), f64::from(*value))).sum::<f64>()
     };
     let total = sum(&|_, _| 1.0);
     let squares = || sum(&|truth, value| (truth - value) * (truth - value));
@@ -297,10 +253,7 @@ fn regression(
                 return Err(undefined(metric, "one row has no variance"));
             }
             let center = sum(&|truth, _| truth) / total;
-            let (left, all) = (
-                squares(),
-                sum(&|truth, _| (truth - center) * (truth - center)),
-            );
+            let (left, all) = (squares(), sum(&|truth, _| (truth - center) * (truth - center)));
             Ok(if left == 0.0 {
                 1.0
             } else if all == 0.0 {
@@ -321,14 +274,8 @@ fn check_weights(metric: Metric, rows: usize, weights: Option<&[f32]>) -> Result
         return Ok(());
     };
     check_length("the weights", rows, weights.len())?;
-    if let Some(row) = weights
-        .iter()
-        .position(|weight| !weight.is_finite() || *weight < 0.0)
-    {
-        return Err(MetricError::Value {
-            row,
-            what: "the weight is negative or not finite",
-        });
+    if let Some(row) = weights.iter().position(|weight| !weight.is_finite() || *weight < 0.0) {
+        return Err(MetricError::Value { row, what: "the weight is negative or not finite" });
     }
     if weights.iter().all(|weight| *weight == 0.0) {
         return Err(undefined(metric, "all weights are zero"));
@@ -337,22 +284,11 @@ fn check_weights(metric: Metric, rows: usize, weights: Option<&[f32]>) -> Result
 }
 
 fn check_length(what: &'static str, expected: usize, found: usize) -> Result<(), MetricError> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(MetricError::Shape {
-            what,
-            expected,
-            found,
-        })
-    }
+    if expected == found { Ok(()) } else { Err(MetricError::Shape { what, expected, found }) }
 }
 
 fn undefined(metric: Metric, why: &'static str) -> MetricError {
-    MetricError::Undefined {
-        metric: metric.name(),
-        why,
-    }
+    MetricError::Undefined { metric: metric.name(), why }
 }
 
 /// The mean of at least one value.

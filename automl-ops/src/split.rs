@@ -26,10 +26,7 @@ pub fn kfold(rows: usize, k: usize, seed: u64) -> Vec<Vec<u32>> {
 /// after another without going back to the first fold, so that rare ones, with fewer rows than folds, do not all land there.
 pub fn stratified_kfold(codes: &[u32], classes: usize, k: usize, seed: u64) -> Vec<Vec<u32>> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let order: Vec<u32> = by_class(codes, classes, &mut rng)
-        .into_iter()
-        .flatten()
-        .collect();
+    let order: Vec<u32> = by_class(codes, classes, &mut rng).into_iter().flatten().collect();
     deal(&order, k)
 }
 
@@ -55,25 +52,14 @@ pub fn holdout(rows: usize, fraction: f64, seed: u64) -> (Vec<u32>, Vec<u32>) {
 
 /// As [`holdout`], with each class giving its share; the rows left over by rounding come from the classes that lost most by it.
 /// A class gives its last row to validation only if no other class has rows to give.
-pub fn stratified_holdout(
-    codes: &[u32],
-    classes: usize,
-    fraction: f64,
-    seed: u64,
-) -> (Vec<u32>, Vec<u32>) {
+pub fn stratified_holdout(codes: &[u32], classes: usize, fraction: f64, seed: u64) -> (Vec<u32>, Vec<u32>) {
     let rows = codes.len();
     let groups = by_class(codes, classes, &mut ChaCha8Rng::seed_from_u64(seed));
     let size = validation_size(rows, fraction);
     let share = size as f64 / rows.max(1) as f64;
-    let exact: Vec<f64> = groups
-        .iter()
-        .map(|group| group.len() as f64 * share)
-        .collect();
-    let mut taken: Vec<usize> = groups
-        .iter()
-        .zip(&exact)
-        .map(|(group, exact)| (*exact as usize).min(group.len().saturating_sub(1)))
-        .collect();
+    let exact: Vec<f64> = groups.iter().map(|group| group.len() as f64 * share).collect();
+    let mut taken: Vec<usize> =
+        groups.iter().zip(&exact).map(|(group, exact)| (*exact as usize).min(group.len().saturating_sub(1))).collect();
     let mut left = size - taken.iter().sum::<usize>().min(size);
     for keep in [1, 0] {
         while left > 0 {
@@ -87,11 +73,7 @@ pub fn stratified_holdout(
             left -= 1;
         }
     }
-    let validation = groups
-        .iter()
-        .zip(taken)
-        .flat_map(|(group, taken)| group.iter().take(taken).copied())
-        .collect();
+    let validation = groups.iter().zip(taken).flat_map(|(group, taken)| group.iter().take(taken).copied()).collect();
     divide(rows, validation)
 }
 
@@ -151,9 +133,7 @@ fn by_rank(targets: &[f64], rng: &mut ChaCha8Rng) -> Vec<u32> {
 /// Rows dealt like cards.
 fn deal(order: &[u32], k: usize) -> Vec<Vec<u32>> {
     let k = k.max(1);
-    let mut folds: Vec<Vec<u32>> = (0..k)
-        .map(|fold| order.iter().skip(fold).step_by(k).copied().collect())
-        .collect();
+    let mut folds: Vec<Vec<u32>> = (0..k).map(|fold| order.iter().skip(fold).step_by(k).copied().collect()).collect();
     folds.iter_mut().for_each(|fold| fold.sort_unstable());
     folds
 }
@@ -197,10 +177,7 @@ mod tests {
         assert_eq!(kfold(100, 5, 7), kfold(100, 5, 7));
         assert_ne!(kfold(100, 5, 7), kfold(100, 5, 8));
         // Saved models rely on these folds: they may never change.
-        assert_eq!(
-            kfold(10, 3, 1),
-            [vec![1, 2, 4, 5], vec![3, 7, 9], vec![0, 6, 8]]
-        );
+        assert_eq!(kfold(10, 3, 1), [vec![1, 2, 4, 5], vec![3, 7, 9], vec![0, 6, 8]]);
     }
 
     #[test]
@@ -210,21 +187,14 @@ mod tests {
         let folds = stratified_kfold(&codes, 10, 5, 3);
         for fold in &folds {
             assert_eq!(fold.len(), 10);
-            assert!(
-                fold.iter().filter(|row| **row < 8).count() <= 2,
-                "{folds:?}"
-            );
+            assert!(fold.iter().filter(|row| **row < 8).count() <= 2, "{folds:?}");
         }
     }
 
     #[test]
     fn folds_of_a_regression_share_their_quantiles() {
-        let targets: Vec<f64> = (0..1000)
-            .map(|row| f64::from(row * 617 % 1000).powi(3))
-            .collect();
-        let mean = |rows: &[u32]| {
-            rows.iter().map(|row| targets[*row as usize]).sum::<f64>() / rows.len() as f64
-        };
+        let targets: Vec<f64> = (0..1000).map(|row| f64::from(row * 617 % 1000).powi(3)).collect();
+        let mean = |rows: &[u32]| rows.iter().map(|row| targets[*row as usize]).sum::<f64>() / rows.len() as f64;
         let all = mean(&numbered(1000));
         for fold in quantile_kfold(&targets, 5, 1) {
             assert!((mean(&fold) / all - 1.0).abs() < 0.01);

@@ -46,10 +46,7 @@ impl ConfigError {
             message.truncate(cut);
             message.push('…');
         }
-        Self(Box::new(Report {
-            message,
-            ..Report::default()
-        }))
+        Self(Box::new(Report { message, ..Report::default() }))
     }
 
     /// The same at a byte range of `text`, which is called `name`.
@@ -102,10 +99,7 @@ impl ConfigError {
 
     /// The file, or `--set` for an override, with line and column from 1; columns count characters.
     pub fn position(&self) -> Option<(&str, usize, usize)> {
-        self.0
-            .place
-            .as_ref()
-            .map(|place| (place.name.as_str(), place.line, place.column))
+        self.0.place.as_ref().map(|place| (place.name.as_str(), place.line, place.column))
     }
 
     /// The name that was probably meant.
@@ -121,16 +115,10 @@ impl ConfigError {
 
 impl Report {
     fn render(&self, color: bool) -> String {
-        let mut group =
-            Level::ERROR
-                .primary_title(self.message.as_str())
-                .elements(std::iter::empty::<
-                    Snippet<'_, annotate_snippets::Annotation<'_>>,
-                >());
-        let meant = self
-            .suggestion
-            .as_ref()
-            .map(|name| format!("did you mean `{name}`?"));
+        let mut group = Level::ERROR
+            .primary_title(self.message.as_str())
+            .elements(std::iter::empty::<Snippet<'_, annotate_snippets::Annotation<'_>>>());
+        let meant = self.suggestion.as_ref().map(|name| format!("did you mean `{name}`?"));
         if let Some(place) = &self.place {
             let mut primary = AnnotationKind::Primary.span(place.span.clone());
             if let Some(meant) = &meant {
@@ -141,8 +129,7 @@ impl Report {
                 .line_start(place.first_line)
                 .annotation(primary);
             if let Some((span, label)) = &place.related {
-                snippet =
-                    snippet.annotation(AnnotationKind::Context.span(span.clone()).label(*label));
+                snippet = snippet.annotation(AnnotationKind::Context.span(span.clone()).label(*label));
             }
             group = group.element(snippet);
         } else if let Some(meant) = &meant {
@@ -151,61 +138,27 @@ impl Report {
         if !self.path.is_empty() {
             group = group.element(Level::NOTE.message(format!("at `{}`", self.path)));
         }
-        group = group.elements(
-            self.notes
-                .iter()
-                .map(|note| Level::NOTE.message(note.as_str())),
-        );
-        group = group.elements(
-            self.help
-                .iter()
-                .map(|help| Level::HELP.message(help.as_str())),
-        );
-        let renderer = if color {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+        group = group.elements(self.notes.iter().map(|note| Level::NOTE.message(note.as_str())));
+        group = group.elements(self.help.iter().map(|help| Level::HELP.message(help.as_str())));
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         renderer.render(&[group])
     }
 }
 
 impl Shown {
     /// Cuts out the lines that matter; offsets are first moved to whole characters inside the text.
-    fn new(
-        name: &str,
-        text: &str,
-        span: Range<usize>,
-        related: Option<(Range<usize>, &'static str)>,
-    ) -> Self {
+    fn new(name: &str, text: &str, span: Range<usize>, related: Option<(Range<usize>, &'static str)>) -> Self {
         let span = clamp(text, span);
         let related = related.map(|(span, label)| (clamp(text, span), label));
-        let first = related
-            .as_ref()
-            .map_or(span.start, |(related, _)| related.start.min(span.start));
-        let last = related
-            .as_ref()
-            .map_or(span.end, |(related, _)| related.end.max(span.end));
-        let line_start = |at: usize| {
-            text.get(..at)
-                .and_then(|t| t.rfind('\n'))
-                .map_or(0, |at| at + 1)
-        };
+        let first = related.as_ref().map_or(span.start, |(related, _)| related.start.min(span.start));
+        let last = related.as_ref().map_or(span.end, |(related, _)| related.end.max(span.end));
+        let line_start = |at: usize| text.get(..at).and_then(|t| t.rfind('\n')).map_or(0, |at| at + 1);
         let from = line_start(first);
-        let to = text
-            .get(last..)
-            .and_then(|t| t.find('\n'))
-            .map_or(text.len(), |at| at + last);
+        let to = text.get(last..).and_then(|t| t.find('\n')).map_or(text.len(), |at| at + last);
         let to = text.floor_char_boundary(to.min(last + MAX_LINE));
         let before = text.get(..span.start).unwrap_or_default();
-        let column = before
-            .get(line_start(span.start)..)
-            .unwrap_or_default()
-            .chars()
-            .count()
-            + 1;
-        let count_lines =
-            |end: usize| text.get(..end).unwrap_or_default().matches('\n').count() + 1;
+        let column = before.get(line_start(span.start)..).unwrap_or_default().chars().count() + 1;
+        let count_lines = |end: usize| text.get(..end).unwrap_or_default().matches('\n').count() + 1;
         let shift = |span: &Range<usize>| span.start - from..span.end - from;
         Self {
             name: name.to_owned(),

@@ -19,11 +19,7 @@ pub(super) fn document(text: &str, options: &Options) -> Result<Node, Fault> {
     if let Err(error) = serde_json::from_str::<Value>(text) {
         return Err(fault(&error, text, options));
     }
-    let mut scan = Scan {
-        text,
-        at: 0,
-        max_depth: options.max_depth,
-    };
+    let mut scan = Scan { text, at: 0, max_depth: options.max_depth };
     scan.value(0)
 }
 
@@ -62,13 +58,7 @@ impl Scan<'_> {
         } else {
             self.scalar()?
         };
-        Ok(Node {
-            place: Place {
-                source: 0,
-                span: start..self.at,
-            },
-            data,
-        })
+        Ok(Node { place: Place { source: 0, span: start..self.at }, data })
     }
 
     fn list(&mut self, depth: usize) -> Result<Data, Fault> {
@@ -94,13 +84,7 @@ impl Scan<'_> {
             }
             self.eat(b':');
             let node = self.value(depth + 1)?;
-            entries.push((
-                Key {
-                    name,
-                    place: Place { source: 0, span },
-                },
-                node,
-            ));
+            entries.push((Key { name, place: Place { source: 0, span } }, node));
             self.eat(b',');
         }
         Ok(Data::Table(entries))
@@ -142,31 +126,22 @@ impl Scan<'_> {
 
 /// serde_json counts columns in bytes from 1, and points at the last byte it read.
 fn fault(error: &serde_json::Error, text: &str, options: &Options) -> Fault {
-    let lines = text
-        .split_inclusive('\n')
-        .take(error.line().saturating_sub(1));
+    let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
     let at = lines.map(str::len).sum::<usize>() + error.column().saturating_sub(1);
     let at = at.min(text.len());
     let full = error.to_string();
-    let message = full
-        .rfind(" at line ")
-        .and_then(|end| full.get(..end))
-        .unwrap_or(&full);
+    let message = full.rfind(" at line ").and_then(|end| full.get(..end)).unwrap_or(&full);
     let fault = match message {
         "recursion limit exceeded" => {
             return Fault::too_deep(options.max_depth.min(PARSER_DEPTH), at..at + 1);
         }
-        "number out of range" => {
-            Fault::new("the number is too large for a 64-bit float", at..at + 1)
-        }
+        "number out of range" => Fault::new("the number is too large for a 64-bit float", at..at + 1),
         _ => Fault::new(message, at..at + 1),
     };
     match message {
         "trailing comma" => fault.help("JSON allows no comma before `]` or `}`"),
         "key must be a string" => fault.help("put the key in double quotes"),
-        "expected value" => fault.help(
-            "JSON has no comments, no single quotes, and no NaN; TOML and YAML have comments",
-        ),
+        "expected value" => fault.help("JSON has no comments, no single quotes, and no NaN; TOML and YAML have comments"),
         _ => fault,
     }
 }

@@ -57,10 +57,7 @@ impl Source {
 
     /// A text with a name.
     pub fn text(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self::Text {
-            name: name.into(),
-            text: text.into(),
-        }
+        Self::Text { name: name.into(), text: text.into() }
     }
 }
 
@@ -90,12 +87,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            format: None,
-            max_bytes: 4 << 20,
-            max_depth: 64,
-            max_nodes: 100_000,
-        }
+        Self { format: None, max_bytes: 4 << 20, max_depth: 64, max_nodes: 100_000 }
     }
 }
 
@@ -103,11 +95,7 @@ impl Default for Options {
 ///
 /// # Errors
 /// Anything from a missing file to a value of the wrong type; the error shows the place and what would be right.
-pub fn load<T: DeserializeOwned>(
-    source: Source,
-    overrides: &[String],
-    options: &Options,
-) -> Result<T, ConfigError> {
+pub fn load<T: DeserializeOwned>(source: Source, overrides: &[String], options: &Options) -> Result<T, ConfigError> {
     Document::read(source, overrides, options)?.typed()
 }
 
@@ -115,11 +103,7 @@ pub fn load<T: DeserializeOwned>(
 ///
 /// # Errors
 /// Those of [`load`].
-pub fn check<T: DeserializeOwned>(
-    source: Source,
-    overrides: &[String],
-    options: &Options,
-) -> Result<(), ConfigError> {
+pub fn check<T: DeserializeOwned>(source: Source, overrides: &[String], options: &Options) -> Result<(), ConfigError> {
     load::<T>(source, overrides, options).map(drop)
 }
 
@@ -132,11 +116,7 @@ pub fn to_toml<T: Serialize + ?Sized>(config: &T) -> Result<String, ConfigError>
     let text = ::toml::to_string_pretty(config)
         .map_err(|error| ConfigError::new(format!("cannot write the config as TOML: {error}")))?;
     let source = Source::text("resolved config", text.clone());
-    let options = Options {
-        format: Some(Format::Toml),
-        max_bytes: usize::MAX,
-        ..Options::default()
-    };
+    let options = Options { format: Some(Format::Toml), max_bytes: usize::MAX, ..Options::default() };
     Document::read(source, &[], &options)?;
     Ok(text)
 }

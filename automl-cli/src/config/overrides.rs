@@ -14,12 +14,7 @@ use super::tree::{Data, Fault, Key, Node, Place, Step, path_text};
 type Path = Vec<(Step, Range<usize>)>;
 
 /// Lays the override `text`, number `source` of the document's sources, over `root`.
-pub(super) fn apply(
-    root: &mut Node,
-    text: &str,
-    source: usize,
-    options: &Options,
-) -> Result<(), Fault> {
+pub(super) fn apply(root: &mut Node, text: &str, source: usize, options: &Options) -> Result<(), Fault> {
     let (path, start) = parse_path(text)?;
     if let Some((_, span)) = path.get(options.max_depth) {
         return Err(Fault::too_deep(options.max_depth, span.clone()));
@@ -32,9 +27,7 @@ pub(super) fn apply(
 /// The steps of a path as an override would write it; as far as it makes sense.
 pub(super) fn steps(path: &str) -> Vec<Step> {
     let written = parse_path(&format!("{path}="));
-    written
-        .map(|(path, _)| path.into_iter().map(|(step, _)| step).collect())
-        .unwrap_or_default()
+    written.map(|(path, _)| path.into_iter().map(|(step, _)| step).collect()).unwrap_or_default()
 }
 
 /// The place in the tree that `path` names, made if need be.
@@ -60,21 +53,9 @@ fn slot<'a>(root: &'a mut Node, path: &Path, source: usize) -> Result<&'a mut No
                 let at = match entries.iter().position(|(key, _)| key.name == *name) {
                     Some(at) => at,
                     None => {
-                        let place = Place {
-                            source,
-                            span: span.clone(),
-                        };
-                        let empty = Node {
-                            place: place.clone(),
-                            data: Data::Null,
-                        };
-                        entries.push((
-                            Key {
-                                name: name.clone(),
-                                place,
-                            },
-                            empty,
-                        ));
+                        let place = Place { source, span: span.clone() };
+                        let empty = Node { place: place.clone(), data: Data::Null };
+                        entries.push((Key { name: name.clone(), place }, empty));
                         entries.len() - 1
                     }
                 };
@@ -97,25 +78,16 @@ fn slot<'a>(root: &'a mut Node, path: &Path, source: usize) -> Result<&'a mut No
                 }
             }
             (Data::List(_), Step::Key(name), None) => {
-                return Err(Fault::new(
-                    format!("{here} is a list, which has no key `{name}`"),
-                    span.clone(),
-                )
-                .help("name an item by its number from 0, as in `steps[0].factor`"));
+                return Err(Fault::new(format!("{here} is a list, which has no key `{name}`"), span.clone())
+                    .help("name an item by its number from 0, as in `steps[0].factor`"));
             }
             (Data::Table(_), ..) => {
-                return Err(Fault::new(
-                    format!("{here} is a table, which has no items"),
-                    span.clone(),
-                )
-                .help("name a key, as in `model.depth`"));
+                return Err(Fault::new(format!("{here} is a table, which has no items"), span.clone())
+                    .help("name a key, as in `model.depth`"));
             }
             _ => {
-                return Err(Fault::new(
-                    format!("{here} is {kind}, so nothing can be set below it"),
-                    span.clone(),
-                )
-                .help(format!("set {here} itself, or to a table: `key={{ … }}`")));
+                return Err(Fault::new(format!("{here} is {kind}, so nothing can be set below it"), span.clone())
+                    .help(format!("set {here} itself, or to a table: `key={{ … }}`")));
             }
         };
         walked.push(match (step, index, kind) {
@@ -191,12 +163,7 @@ fn parse_value(text: &str, start: usize, source: usize, options: &Options) -> Re
     match toml::value(trimmed, source, offset, options) {
         Ok(node) => Ok(node),
         // These are numbers that TOML reads and we refuse, or the start of something that was to be TOML.
-        Err(fault) if trimmed.starts_with(['[', '{', '"', '\'']) || fault.help.is_some() => {
-            Err(fault)
-        }
-        Err(_) => Ok(Node {
-            place: Place { source, span },
-            data: Data::Text(trimmed.to_owned()),
-        }),
+        Err(fault) if trimmed.starts_with(['[', '{', '"', '\'']) || fault.help.is_some() => Err(fault),
+        Err(_) => Ok(Node { place: Place { source, span }, data: Data::Text(trimmed.to_owned()) }),
     }
 }

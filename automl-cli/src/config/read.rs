@@ -29,11 +29,7 @@ impl Document {
     ///
     /// # Errors
     /// When the file cannot be read or parsed, is over a limit of `options`, or an override does not fit.
-    pub fn read(
-        source: Source,
-        overrides: &[String],
-        options: &Options,
-    ) -> Result<Self, ConfigError> {
+    pub fn read(source: Source, overrides: &[String], options: &Options) -> Result<Self, ConfigError> {
         let (name, text) = match source {
             Source::Path(path) => (path.display().to_string(), read_file(&path, options)?),
             Source::Text { name, text } => (name, text),
@@ -43,14 +39,10 @@ impl Document {
         }
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
         let root = parse(&name, &text, options)?;
-        let mut document = Self {
-            sources: vec![(name, text)],
-            root,
-        };
+        let mut document = Self { sources: vec![(name, text)], root };
         for (index, text) in overrides.iter().enumerate() {
             document.sources.push(("--set".to_owned(), text.clone()));
-            overrides::apply(&mut document.root, text, index + 1, options)
-                .map_err(|fault| describe(fault, "--set", text))?;
+            overrides::apply(&mut document.root, text, index + 1, options).map_err(|fault| describe(fault, "--set", text))?;
         }
         match document.root.too_deep(options.max_depth) {
             Some(node) => {
@@ -116,40 +108,26 @@ impl Document {
         if let Some(name) = &parts.name {
             let at_end = steps.last() == Some(&Step::Key(name.clone()));
             let is_key = |key: &Key, _: &Node| key.name == *name;
-            let is_value =
-                |_: &Key, node: &Node| matches!(&node.data, Data::Text(text) if text == name);
-            if let Some((Some(child), _)) = node.child(&Step::Key(name.clone())).filter(|_| !at_end)
-            {
+            let is_value = |_: &Key, node: &Node| matches!(&node.data, Data::Text(text) if text == name);
+            if let Some((Some(child), _)) = node.child(&Step::Key(name.clone())).filter(|_| !at_end) {
                 // The table is named, and the offending key is in it.
                 place = child.place.clone();
                 path = path_text(&[steps, &[Step::Key(name.clone())]].concat());
             } else if about_key {
                 // Under a tag that serde buffers, the path ends early; a name that occurs once is still certain.
-                let found = if at_end {
-                    key
-                } else {
-                    node.find_only(&is_key).map(|(key, _)| key)
-                };
+                let found = if at_end { key } else { node.find_only(&is_key).map(|(key, _)| key) };
                 place = found.map_or(place, |key| key.place.clone());
             } else if matches!(node.data, Data::Table(_) | Data::List(_)) {
-                place = node
-                    .find_only(&is_value)
-                    .map_or(place, |(_, node)| node.place.clone());
+                place = node.find_only(&is_value).map_or(place, |(_, node)| node.place.clone());
             }
         }
         let names = parts.alternatives.iter().map(String::as_str);
-        let meant = parts
-            .name
-            .as_deref()
-            .and_then(|name| suggest::nearest(name, names));
+        let meant = parts.name.as_deref().and_then(|name| suggest::nearest(name, names));
         let mut error = ConfigError::new(parts.head).in_path(path).suggest(meant);
         if let [only] = parts.alternatives.as_slice() {
             error = error.note(format!("expected `{only}`"));
         } else if !parts.alternatives.is_empty() {
-            error = error.note(format!(
-                "expected one of `{}`",
-                parts.alternatives.join("`, `")
-            ));
+            error = error.note(format!("expected one of `{}`", parts.alternatives.join("`, `")));
         }
         if let Some((name, text)) = self.sources.first()
             && text.trim().is_empty()
@@ -168,14 +146,8 @@ impl Document {
         match (written.find('\n'), key) {
             (Some(_), Some(key)) => key.place.clone(),
             (line, _) => {
-                let first = line
-                    .and_then(|end| written.get(..end))
-                    .unwrap_or(written)
-                    .trim_end();
-                Place {
-                    source: *source,
-                    span: span.start..span.start + first.len(),
-                }
+                let first = line.and_then(|end| written.get(..end)).unwrap_or(written).trim_end();
+                Place { source: *source, span: span.start..span.start + first.len() }
             }
         }
     }
@@ -200,31 +172,19 @@ fn describe(fault: Fault, name: &str, text: &str) -> ConfigError {
 }
 
 fn parse(name: &str, text: &str, options: &Options) -> Result<Node, ConfigError> {
-    let blank = Node {
-        place: Place {
-            source: 0,
-            span: 0..0,
-        },
-        data: Data::Table(Vec::new()),
-    };
+    let blank = Node { place: Place { source: 0, span: 0..0 }, data: Data::Table(Vec::new()) };
     if text.trim().is_empty() {
         return Ok(blank);
     }
-    let extension = Path::new(name)
-        .extension()
-        .and_then(|e| e.to_str())
-        .map(str::to_ascii_lowercase);
+    let extension = Path::new(name).extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     let format = options.format.or(match extension.as_deref() {
         Some("toml") => Some(Format::Toml),
         Some("yaml" | "yml") => Some(Format::Yaml),
         Some("json") => Some(Format::Json),
         _ => None,
     });
-    let parsers: [(Format, Parser); 3] = [
-        (Format::Toml, toml::document),
-        (Format::Json, json::document),
-        (Format::Yaml, yaml::document),
-    ];
+    let parsers: [(Format, Parser); 3] =
+        [(Format::Toml, toml::document), (Format::Json, json::document), (Format::Yaml, yaml::document)];
     let mut furthest: Option<(Format, Fault)> = None;
     for (candidate, parser) in parsers {
         if format.is_some_and(|format| format != candidate) {
@@ -232,9 +192,7 @@ fn parse(name: &str, text: &str, options: &Options) -> Result<Node, ConfigError>
         }
         match parser(text, options) {
             // Only comments.
-            Ok(Node {
-                data: Data::Null, ..
-            }) => return Ok(blank),
+            Ok(Node { data: Data::Null, .. }) => return Ok(blank),
             // Almost any prose is a YAML text; it is no config.
             Ok(node) if format.is_none() && !matches!(node.data, Data::Table(_)) => {}
             Ok(node) => return Ok(node),
@@ -255,19 +213,14 @@ fn parse(name: &str, text: &str, options: &Options) -> Result<Node, ConfigError>
 }
 
 fn too_big(name: &str, options: &Options) -> ConfigError {
-    ConfigError::new(format!(
-        "`{name}` is larger than {} bytes, too large for a config",
-        options.max_bytes
-    ))
-    .help("is this the data? give the config here")
+    ConfigError::new(format!("`{name}` is larger than {} bytes, too large for a config", options.max_bytes))
+        .help("is this the data? give the config here")
 }
 
 fn read_file(path: &Path, options: &Options) -> Result<String, ConfigError> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
-    let limit = u64::try_from(options.max_bytes)
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
+    let limit = u64::try_from(options.max_bytes).unwrap_or(u64::MAX).saturating_add(1);
     let read = std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
     if let Err(error) = read {
         return Err(unreadable(path, &error));
@@ -280,13 +233,11 @@ fn read_file(path: &Path, options: &Options) -> Result<String, ConfigError> {
         let wide = matches!(error.as_bytes(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
         let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
         let span: Range<usize> = at..at + 1;
-        ConfigError::new("not a UTF-8 text")
-            .at(&name, &text, span)
-            .help(if wide {
-                "it looks like UTF-16; save it as UTF-8"
-            } else {
-                "save it as UTF-8"
-            })
+        ConfigError::new("not a UTF-8 text").at(&name, &text, span).help(if wide {
+            "it looks like UTF-16; save it as UTF-8"
+        } else {
+            "save it as UTF-8"
+        })
     })
 }
 
@@ -294,18 +245,13 @@ fn unreadable(path: &Path, error: &std::io::Error) -> ConfigError {
     let name = path.display();
     match error.kind() {
         ErrorKind::NotFound => {
-            let wanted = path
-                .file_name()
-                .map(|n| n.to_string_lossy().into_owned())
-                .unwrap_or_default();
+            let wanted = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             let folder = match path.parent() {
                 Some(folder) if !folder.as_os_str().is_empty() => folder,
                 _ => Path::new("."),
             };
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-            let mut names: Vec<String> = entries
-                .map(|entry| entry.file_name().to_string_lossy().into_owned())
-                .collect();
+            let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
             names.sort();
             let near = suggest::nearest(&wanted, names.iter().map(String::as_str));
             let meant = near.map(|near| match folder {
@@ -316,11 +262,8 @@ fn unreadable(path: &Path, error: &std::io::Error) -> ConfigError {
                 .suggest(meant.as_deref())
                 .help("check the name, and from which folder you start")
         }
-        ErrorKind::IsADirectory => {
-            ConfigError::new(format!("`{name}` is a folder")).help("give a file in it")
-        }
-        ErrorKind::PermissionDenied => ConfigError::new(format!("no permission to read `{name}`"))
-            .help("check who may read it"),
+        ErrorKind::IsADirectory => ConfigError::new(format!("`{name}` is a folder")).help("give a file in it"),
+        ErrorKind::PermissionDenied => ConfigError::new(format!("no permission to read `{name}`")).help("check who may read it"),
         _ => ConfigError::new(format!("cannot read `{name}`: {error}")),
     }
 }

@@ -16,33 +16,18 @@ const PARSER_DEPTH: usize = 80;
 pub(super) fn document(text: &str, options: &Options) -> Result<Node, Fault> {
     let table = DeTable::parse(text).map_err(|error| fault(&error, text, options))?;
     let span = table.span();
-    let context = Context {
-        source: 0,
-        offset: 0,
-        max_depth: options.max_depth,
-    };
+    let context = Context { source: 0, offset: 0, max_depth: options.max_depth };
     context.table(table.into_inner(), span, 0)
 }
 
 /// Parses one value, as written after the `=` of an override that starts `offset` bytes into source `source`.
-pub(super) fn value(
-    text: &str,
-    source: usize,
-    offset: usize,
-    options: &Options,
-) -> Result<Node, Fault> {
+pub(super) fn value(text: &str, source: usize, offset: usize, options: &Options) -> Result<Node, Fault> {
     let shift = |mut fault: Fault| {
         fault.span = fault.span.start + offset..fault.span.end + offset;
         fault
     };
     let value = DeValue::parse(text).map_err(|error| shift(fault(&error, text, options)))?;
-    Context {
-        source,
-        offset,
-        max_depth: options.max_depth,
-    }
-    .value(value, 0)
-    .map_err(shift)
+    Context { source, offset, max_depth: options.max_depth }.value(value, 0).map_err(shift)
 }
 
 struct Context {
@@ -53,10 +38,7 @@ struct Context {
 
 impl Context {
     fn place(&self, span: &Range<usize>) -> Place {
-        Place {
-            source: self.source,
-            span: span.start + self.offset..span.end + self.offset,
-        }
+        Place { source: self.source, span: span.start + self.offset..span.end + self.offset }
     }
 
     fn table(&self, table: DeTable<'_>, span: Range<usize>, depth: usize) -> Result<Node, Fault> {
@@ -64,16 +46,10 @@ impl Context {
             return Err(Fault::too_deep(self.max_depth, span));
         }
         let entries = table.into_iter().map(|(key, value)| {
-            let key = Key {
-                place: self.place(&key.span()),
-                name: key.into_inner().into_owned(),
-            };
+            let key = Key { place: self.place(&key.span()), name: key.into_inner().into_owned() };
             Ok((key, self.value(value, depth + 1)?))
         });
-        Ok(Node {
-            place: self.place(&span),
-            data: Data::Table(entries.collect::<Result<_, Fault>>()?),
-        })
+        Ok(Node { place: self.place(&span), data: Data::Table(entries.collect::<Result<_, Fault>>()?) })
     }
 
     fn value(&self, value: Spanned<DeValue<'_>>, depth: usize) -> Result<Node, Fault> {
@@ -108,10 +84,7 @@ impl Context {
                 }
             }
         };
-        Ok(Node {
-            place: self.place(&span),
-            data,
-        })
+        Ok(Node { place: self.place(&span), data })
     }
 }
 
@@ -119,16 +92,10 @@ impl Context {
 fn fault(error: &Error, text: &str, options: &Options) -> Fault {
     let span = error.span().unwrap_or(text.len()..text.len());
     match error.message() {
-        message if message.contains("recurs") => {
-            Fault::too_deep(options.max_depth.min(PARSER_DEPTH), span)
-        }
+        message if message.contains("recurs") => Fault::too_deep(options.max_depth.min(PARSER_DEPTH), span),
         "duplicate key" => {
             let name = text.get(span.clone()).unwrap_or_default();
-            Fault::new(
-                format!("duplicate key `{}`", name.trim_matches(['"', '\''])),
-                span,
-            )
-            .help("keep one of the two")
+            Fault::new(format!("duplicate key `{}`", name.trim_matches(['"', '\''])), span).help("keep one of the two")
         }
         message => Fault::new(message, span),
     }

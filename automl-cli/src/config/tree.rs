@@ -58,12 +58,7 @@ pub(super) struct Fault {
 
 impl Fault {
     pub fn new(message: impl Into<String>, span: Range<usize>) -> Self {
-        Self {
-            message: message.into(),
-            span,
-            related: None,
-            help: None,
-        }
+        Self { message: message.into(), span, related: None, help: None }
     }
 
     pub fn help(mut self, help: impl Into<String>) -> Self {
@@ -81,11 +76,7 @@ impl Fault {
     }
 
     pub fn too_large(what: &str, span: Range<usize>) -> Self {
-        Self::new(
-            format!("the integer `{what}` does not fit in 64 bits"),
-            span,
-        )
-        .help(format!(
+        Self::new(format!("the integer `{what}` does not fit in 64 bits"), span).help(format!(
             "integers go from {} to {}; with a decimal point it is a float",
             i64::MIN,
             u64::MAX
@@ -93,8 +84,7 @@ impl Fault {
     }
 
     pub fn duplicate(name: &str, span: Range<usize>, first: Range<usize>) -> Self {
-        let mut fault =
-            Self::new(format!("duplicate key `{name}`"), span).help("keep one of the two");
+        let mut fault = Self::new(format!("duplicate key `{name}`"), span).help("keep one of the two");
         fault.related = Some((first, "first written here"));
         fault
     }
@@ -135,9 +125,7 @@ impl Node {
         match &self.data {
             Data::List(_) | Data::Table(_) if limit == 0 => Some(self),
             Data::List(items) => items.iter().find_map(|node| node.too_deep(limit - 1)),
-            Data::Table(entries) => entries
-                .iter()
-                .find_map(|(_, node)| node.too_deep(limit - 1)),
+            Data::Table(entries) => entries.iter().find_map(|(_, node)| node.too_deep(limit - 1)),
             _ => None,
         }
     }
@@ -168,11 +156,7 @@ impl Node {
 
     /// The only entry below this node that `wanted` accepts; none if there are several.
     pub fn find_only(&self, wanted: &dyn Fn(&Key, &Node) -> bool) -> Option<(&Key, &Node)> {
-        fn walk<'a>(
-            node: &'a Node,
-            wanted: &dyn Fn(&Key, &Node) -> bool,
-            found: &mut Vec<(&'a Key, &'a Node)>,
-        ) {
+        fn walk<'a>(node: &'a Node, wanted: &dyn Fn(&Key, &Node) -> bool, found: &mut Vec<(&'a Key, &'a Node)>) {
             match &node.data {
                 Data::List(items) => items.iter().for_each(|item| walk(item, wanted, found)),
                 Data::Table(entries) => {
@@ -205,10 +189,7 @@ pub(super) fn path_text(path: &[Step]) -> String {
                 if !text.is_empty() {
                     text.push('.');
                 }
-                let plain = !name.is_empty()
-                    && name
-                        .chars()
-                        .all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+                let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
                 if plain {
                     text.push_str(name);
                 } else {

@@ -18,13 +18,8 @@ const PARSER_DEPTH: usize = 255;
 
 /// Parses a whole text of one document.
 pub(super) fn document(text: &str, options: &Options) -> Result<Node, Fault> {
-    let mut loader = Loader {
-        parser: Parser::new_from_str(text),
-        offsets: Offsets::new(text),
-        anchors: BTreeMap::new(),
-        weight: 0,
-        options,
-    };
+    let mut loader =
+        Loader { parser: Parser::new_from_str(text), offsets: Offsets::new(text), anchors: BTreeMap::new(), weight: 0, options };
     let mut root = None;
     loop {
         let (event, span) = loader.next()?;
@@ -32,21 +27,13 @@ pub(super) fn document(text: &str, options: &Options) -> Result<Node, Fault> {
             Event::StreamEnd => break,
             Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
             _ if root.is_some() => {
-                return Err(
-                    Fault::new("a second document in one file", loader.offsets.span(span))
-                        .help("keep one document, without `---` between parts"),
-                );
+                return Err(Fault::new("a second document in one file", loader.offsets.span(span))
+                    .help("keep one document, without `---` between parts"));
             }
             event => root = Some(loader.node(event, span, 0)?),
         }
     }
-    Ok(root.unwrap_or(Node {
-        place: Place {
-            source: 0,
-            span: 0..0,
-        },
-        data: Data::Null,
-    }))
+    Ok(root.unwrap_or(Node { place: Place { source: 0, span: 0..0 }, data: Data::Null }))
 }
 
 /// Turns the parser's offsets, counted in characters, into bytes.
@@ -58,23 +45,12 @@ struct Offsets {
 
 impl Offsets {
     fn new(text: &str) -> Self {
-        let bytes = if text.is_ascii() {
-            Vec::new()
-        } else {
-            text.char_indices().map(|(at, _)| at).collect()
-        };
-        Self {
-            bytes,
-            len: text.len(),
-        }
+        let bytes = if text.is_ascii() { Vec::new() } else { text.char_indices().map(|(at, _)| at).collect() };
+        Self { bytes, len: text.len() }
     }
 
     fn byte(&self, mark: Marker) -> usize {
-        if self.bytes.is_empty() {
-            mark.index().min(self.len)
-        } else {
-            self.bytes.get(mark.index()).copied().unwrap_or(self.len)
-        }
+        if self.bytes.is_empty() { mark.index().min(self.len) } else { self.bytes.get(mark.index()).copied().unwrap_or(self.len) }
     }
 
     fn span(&self, span: Span) -> Range<usize> {
@@ -84,9 +60,7 @@ impl Offsets {
     fn fault(&self, error: &ScanError, options: &Options) -> Fault {
         let at = self.byte(*error.marker());
         match error.info() {
-            "recursion limit exceeded" => {
-                Fault::too_deep(options.max_depth.min(PARSER_DEPTH), at..at + 1)
-            }
+            "recursion limit exceeded" => Fault::too_deep(options.max_depth.min(PARSER_DEPTH), at..at + 1),
             info => Fault::new(info, at..at + 1),
         }
     }
@@ -106,10 +80,7 @@ impl<'a> Loader<'a> {
         match self.parser.next_event() {
             Some(Ok(found)) => Ok(found),
             Some(Err(error)) => Err(self.offsets.fault(&error, self.options)),
-            None => Err(Fault::new(
-                "the text ends too early",
-                self.offsets.len..self.offsets.len,
-            )),
+            None => Err(Fault::new("the text ends too early", self.offsets.len..self.offsets.len)),
         }
     }
 
@@ -118,10 +89,8 @@ impl<'a> Loader<'a> {
         self.weight = self.weight.saturating_add(weight);
         if self.weight > self.options.max_nodes {
             let limit = self.options.max_nodes;
-            return Err(
-                Fault::new(format!("expands to more than {limit} values"), span.clone())
-                    .help("write out what the aliases (`*name`) stand for, or fewer of them"),
-            );
+            return Err(Fault::new(format!("expands to more than {limit} values"), span.clone())
+                .help("write out what the aliases (`*name`) stand for, or fewer of them"));
         }
         Ok(())
     }
@@ -129,9 +98,7 @@ impl<'a> Loader<'a> {
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Fault> {
         let start = self.offsets.span(span);
         let before = self.weight;
-        if matches!(event, Event::SequenceStart(..) | Event::MappingStart(..))
-            && depth >= self.options.max_depth
-        {
+        if matches!(event, Event::SequenceStart(..) | Event::MappingStart(..)) && depth >= self.options.max_depth {
             return Err(Fault::too_deep(self.options.max_depth, start));
         }
         let (data, anchor, end) = match event {
@@ -145,11 +112,7 @@ impl<'a> Loader<'a> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.weigh(1 + text.len() / 64, &start)?;
-                (
-                    scalar(&text, style, tag.as_deref(), &start)?,
-                    anchor,
-                    start.end,
-                )
+                (scalar(&text, style, tag.as_deref(), &start)?, anchor, start.end)
             }
             Event::SequenceStart(anchor, tag) => {
                 self.weigh(1, &start)?;
@@ -166,10 +129,7 @@ impl<'a> Loader<'a> {
             _ => return Err(Fault::new("expected a value", start)),
         };
         let span = start.start..end.max(start.end);
-        let node = Node {
-            place: Place { source: 0, span },
-            data,
-        };
+        let node = Node { place: Place { source: 0, span }, data };
         if anchor != 0 {
             // The kept copy weighs as much as any other.
             let weight = self.weight - before;
@@ -210,16 +170,7 @@ impl<'a> Loader<'a> {
             }
             let (event, span) = self.next()?;
             let node = self.node(event, span, depth + 1)?;
-            entries.push((
-                Key {
-                    name,
-                    place: Place {
-                        source: 0,
-                        span: at,
-                    },
-                },
-                node,
-            ));
+            entries.push((Key { name, place: Place { source: 0, span: at } }, node));
         }
     }
 }
@@ -227,31 +178,20 @@ impl<'a> Loader<'a> {
 /// Refuses tags other than `!!core`.
 fn known_tag(tag: Option<&Tag>, core: &str, span: &Range<usize>) -> Result<(), Fault> {
     match tag {
-        Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == core) => Err(Fault::new(
-            format!("the tag `{tag}` is not supported here"),
-            span.clone(),
-        )
-        .help(format!(
-            "leave the tag out; to choose a kind, write `type: {}` in the table",
-            tag.suffix
-        ))),
+        Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == core) => {
+            Err(Fault::new(format!("the tag `{tag}` is not supported here"), span.clone())
+                .help(format!("leave the tag out; to choose a kind, write `type: {}` in the table", tag.suffix)))
+        }
         _ => Ok(()),
     }
 }
 
-fn scalar(
-    text: &str,
-    style: ScalarStyle,
-    tag: Option<&Tag>,
-    span: &Range<usize>,
-) -> Result<Data, Fault> {
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, span: &Range<usize>) -> Result<Data, Fault> {
     if let Some(tag) = tag {
         if tag.is_yaml_core_schema() && tag.suffix == "str" {
             return Ok(Data::Text(text.to_owned()));
         }
-        let core = ["null", "bool", "int", "float"]
-            .into_iter()
-            .find(|name| *name == tag.suffix);
+        let core = ["null", "bool", "int", "float"].into_iter().find(|name| *name == tag.suffix);
         known_tag(Some(tag), core.unwrap_or("str"), span)?;
     } else if style != ScalarStyle::Plain {
         return Ok(Data::Text(text.to_owned()));
@@ -263,14 +203,7 @@ fn scalar(
         (Some("float"), Data::Number(_)) => true,
         _ => false,
     };
-    if fits {
-        Ok(data)
-    } else {
-        Err(Fault::new(
-            format!("`{text}` does not fit its tag"),
-            span.clone(),
-        ))
-    }
+    if fits { Ok(data) } else { Err(Fault::new(format!("`{text}` does not fit its tag"), span.clone())) }
 }
 
 /// An unquoted scalar by the core schema.
@@ -296,9 +229,7 @@ fn plain(text: &str, span: &Range<usize>) -> Result<Data, Fault> {
         let number = i64::from_str_radix(digits, radix)
             .map(Number::from)
             .or_else(|_| u64::from_str_radix(digits, radix).map(Number::from));
-        return number
-            .map(Data::Number)
-            .map_err(|_| Fault::too_large(text, span.clone()));
+        return number.map(Data::Number).map_err(|_| Fault::too_large(text, span.clone()));
     }
     // Rust also reads `inf` and `nan`, which YAML takes for words.
     let numeric = bare.starts_with(|c: char| c.is_ascii_digit() || c == '.');

@@ -16,9 +16,7 @@ pub(super) const MAX_COEF: f64 = 1e200;
 /// Whether all values are finite; branch-free, so that it vectorises.
 fn all_finite(values: &[f32]) -> bool {
     const EXPONENT: u32 = 0x7f80_0000;
-    values
-        .iter()
-        .fold(true, |ok, v| ok & (v.to_bits() & EXPONENT != EXPONENT))
+    values.iter().fold(true, |ok, v| ok & (v.to_bits() & EXPONENT != EXPONENT))
 }
 
 /// Rejects NaN and infinity.
@@ -30,11 +28,7 @@ pub(super) fn check_finite(x: ArrayView2<'_, f32>) -> Result<(), LearnError> {
         };
         if !ok {
             let column = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
-            return Err(LearnError::NotFinite {
-                what: "the matrix",
-                row,
-                column,
-            });
+            return Err(LearnError::NotFinite { what: "the matrix", row, column });
         }
     }
     Ok(())
@@ -43,10 +37,7 @@ pub(super) fn check_finite(x: ArrayView2<'_, f32>) -> Result<(), LearnError> {
 /// The input of `predict` and `transform`: the width of the training data, finite; any number of rows.
 pub(super) fn check_input(x: ArrayView2<'_, f32>, expected: usize) -> Result<(), LearnError> {
     if x.ncols() != expected {
-        return Err(LearnError::Columns {
-            expected,
-            found: x.ncols(),
-        });
+        return Err(LearnError::Columns { expected, found: x.ncols() });
     }
     check_finite(x)
 }
@@ -62,18 +53,10 @@ pub(super) fn check_fit(x: ArrayView2<'_, f32>) -> Result<(), LearnError> {
 /// One finite target a row.
 pub(super) fn check_targets(y: &[f32], rows: usize) -> Result<(), LearnError> {
     if y.len() != rows {
-        return Err(LearnError::Length {
-            what: "the target",
-            expected: rows,
-            found: y.len(),
-        });
+        return Err(LearnError::Length { what: "the target", expected: rows, found: y.len() });
     }
     match y.iter().position(|v| !v.is_finite()) {
-        Some(row) => Err(LearnError::NotFinite {
-            what: "the target",
-            row,
-            column: 0,
-        }),
+        Some(row) => Err(LearnError::NotFinite { what: "the target", row, column: 0 }),
         None => Ok(()),
     }
 }
@@ -81,30 +64,16 @@ pub(super) fn check_targets(y: &[f32], rows: usize) -> Result<(), LearnError> {
 /// One code below `classes` a row.
 pub(super) fn check_codes(codes: &[u32], classes: usize, rows: usize) -> Result<(), LearnError> {
     if codes.len() != rows {
-        return Err(LearnError::Length {
-            what: "the class codes",
-            expected: rows,
-            found: codes.len(),
-        });
+        return Err(LearnError::Length { what: "the class codes", expected: rows, found: codes.len() });
     }
     if classes == 0 {
-        return Err(LearnError::Empty {
-            what: "the list of classes",
-        });
+        return Err(LearnError::Empty { what: "the list of classes" });
     }
     if classes > MAX_CLASSES {
-        return Err(LearnError::Param {
-            name: "classes",
-            value: classes as f64,
-            expected: "at most 65536",
-        });
+        return Err(LearnError::Param { name: "classes", value: classes as f64, expected: "at most 65536" });
     }
     match codes.iter().position(|&code| code as usize >= classes) {
-        Some(row) => Err(LearnError::Code {
-            row,
-            code: codes.get(row).copied().unwrap_or(0),
-            classes,
-        }),
+        Some(row) => Err(LearnError::Code { row, code: codes.get(row).copied().unwrap_or(0), classes }),
         None => Ok(()),
     }
 }
@@ -126,19 +95,10 @@ impl<'a> Sample<'a> {
         check_fit(x)?;
         let rows = x.nrows();
         let Some(weights) = weights else {
-            return Ok(Self {
-                x: standard(x),
-                w: vec![1.0; rows],
-                total: rows as f64,
-                kept: None,
-            });
+            return Ok(Self { x: standard(x), w: vec![1.0; rows], total: rows as f64, kept: None });
         };
         if weights.len() != rows {
-            return Err(LearnError::Length {
-                what: "the row weights",
-                expected: rows,
-                found: weights.len(),
-            });
+            return Err(LearnError::Length { what: "the row weights", expected: rows, found: weights.len() });
         }
         for (row, &value) in weights.iter().enumerate() {
             if !(value.is_finite() && value >= 0.0) {
@@ -152,40 +112,23 @@ impl<'a> Sample<'a> {
         let w: Vec<f64> = kept.iter().map(|&row| f64::from(weights[row])).collect();
         let total = w.iter().sum();
         if kept.len() == rows {
-            return Ok(Self {
-                x: standard(x),
-                w,
-                total,
-                kept: None,
-            });
+            return Ok(Self { x: standard(x), w, total, kept: None });
         }
-        Ok(Self {
-            x: x.select(Axis(0), &kept).into(),
-            w,
-            total,
-            kept: Some(kept),
-        })
+        Ok(Self { x: x.select(Axis(0), &kept).into(), w, total, kept: Some(kept) })
     }
 
     /// The values of the kept rows. `values` has one a row of the original matrix.
     pub fn pick<T: Copy>(&self, values: &[T]) -> Vec<T> {
         match &self.kept {
             None => values.to_vec(),
-            Some(kept) => kept
-                .iter()
-                .filter_map(|&row| values.get(row).copied())
-                .collect(),
+            Some(kept) => kept.iter().filter_map(|&row| values.get(row).copied()).collect(),
         }
     }
 }
 
 /// Row-major data, copied only where the view is not.
 pub(super) fn standard(x: ArrayView2<'_, f32>) -> CowArray<'_, f32, Ix2> {
-    if x.is_standard_layout() {
-        x.into()
-    } else {
-        x.as_standard_layout().into_owned().into()
-    }
+    if x.is_standard_layout() { x.into() } else { x.as_standard_layout().into_owned().into() }
 }
 
 /// The classes that occur, ascending, and for each row the index of its class among them.
@@ -206,56 +149,31 @@ pub(super) fn present(codes: &[u32], classes: usize) -> (Vec<u32>, Vec<usize>) {
 }
 
 /// Whether `codes` could have come from [`present`].
-pub(super) fn check_present(
-    model: &'static str,
-    codes: &[u32],
-    classes: usize,
-) -> Result<(), LearnError> {
+pub(super) fn check_present(model: &'static str, codes: &[u32], classes: usize) -> Result<(), LearnError> {
     let ascending = codes.windows(2).all(|pair| pair[0] < pair[1]);
-    if classes > MAX_CLASSES
-        || codes.is_empty()
-        || !ascending
-        || codes.iter().any(|&code| code as usize >= classes)
-    {
-        return Err(LearnError::Corrupt {
-            model,
-            problem: "the class codes are not ascending numbers below `classes`",
-        });
+    if classes > MAX_CLASSES || codes.is_empty() || !ascending || codes.iter().any(|&code| code as usize >= classes) {
+        return Err(LearnError::Corrupt { model, problem: "the class codes are not ascending numbers below `classes`" });
     }
     Ok(())
 }
 
 /// Whether all coefficients are finite and of sensible magnitude.
-pub(super) fn check_coef<'a>(
-    model: &'static str,
-    values: impl IntoIterator<Item = &'a f64>,
-) -> Result<(), LearnError> {
+pub(super) fn check_coef<'a>(model: &'static str, values: impl IntoIterator<Item = &'a f64>) -> Result<(), LearnError> {
     // A comparison with NaN is false, so NaN is caught too.
     if values.into_iter().all(|v| v.abs() <= MAX_COEF) {
         return Ok(());
     }
-    Err(LearnError::Corrupt {
-        model,
-        problem: "a coefficient is not finite or absurdly large",
-    })
+    Err(LearnError::Corrupt { model, problem: "a coefficient is not finite or absurdly large" })
 }
 
 /// Keeps a coefficient within what `check` accepts.
 pub(super) fn clamp_coef(value: f64) -> f64 {
-    if value.is_nan() {
-        0.0
-    } else {
-        value.clamp(-MAX_COEF, MAX_COEF)
-    }
+    if value.is_nan() { 0.0 } else { value.clamp(-MAX_COEF, MAX_COEF) }
 }
 
 /// The nearest finite `f32`; NaN becomes 0.
 pub(super) fn to_f32(value: f64) -> f32 {
-    if value.is_nan() {
-        0.0
-    } else {
-        value.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
-    }
+    if value.is_nan() { 0.0 } else { value.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32 }
 }
 
 /// Passes over `x` in blocks of rows, each centred by `mean`, multiplied by the root of its weight, in double precision.
@@ -322,9 +240,7 @@ pub(super) fn class_means(
         }
     }
     for (mut mean, mass) in mean.outer_iter_mut().zip(&mass) {
-        mean.iter_mut()
-            .zip(&origin)
-            .for_each(|(mean, origin)| *mean = origin + *mean / mass);
+        mean.iter_mut().zip(&origin).for_each(|(mean, origin)| *mean = origin + *mean / mass);
     }
     Ok((mean, mass))
 }
@@ -344,14 +260,10 @@ pub(super) fn affine_blocks(
     for start in (0..x.nrows()).step_by(BLOCK) {
         let end = (start + BLOCK).min(x.nrows());
         let mut wide = wide.slice_mut(s![..end - start, ..]);
-        wide.zip_mut_with(&x.slice(s![start..end, ..]), |to, &from| {
-            *to = f64::from(from)
-        });
+        wide.zip_mut_with(&x.slice(s![start..end, ..]), |to, &from| *to = f64::from(from));
         let mut scores = scores.slice_mut(s![..end - start, ..]);
         for mut row in scores.outer_iter_mut() {
-            row.iter_mut()
-                .zip(intercept)
-                .for_each(|(score, &b)| *score = b);
+            row.iter_mut().zip(intercept).for_each(|(score, &b)| *score = b);
         }
         general_mat_mul(1.0, &wide, &coef.t(), 1.0, &mut scores);
         body(start, scores.view());
@@ -371,11 +283,7 @@ pub(super) fn softmax_into<'a>(
     let sound = total.is_finite() && total > 0.0;
     for (&code, &score) in codes.iter().zip(scores) {
         if let Some(out) = out.get_mut(code as usize) {
-            *out = if sound {
-                ((score - top).exp() / total) as f32
-            } else {
-                1.0 / codes.len() as f32
-            };
+            *out = if sound { ((score - top).exp() / total) as f32 } else { 1.0 / codes.len() as f32 };
         }
     }
 }
@@ -392,11 +300,7 @@ mod tests {
         assert_eq!(out, array![1.0, 0.0, 0.0]);
         softmax_into([f64::NAN, 1.0].iter(), &[0, 1], out.view_mut());
         assert_eq!(out, array![0.5, 0.5, 0.0]);
-        softmax_into(
-            [f64::INFINITY, f64::INFINITY].iter(),
-            &[0, 1],
-            out.view_mut(),
-        );
+        softmax_into([f64::INFINITY, f64::INFINITY].iter(), &[0, 1], out.view_mut());
         assert_eq!(out, array![0.5, 0.5, 0.0]);
     }
 
@@ -407,18 +311,9 @@ mod tests {
         assert_eq!(sample.x, array![[1.0f32], [3.0]]);
         assert_eq!(sample.pick(&[7, 8, 9]), vec![7, 9]);
         assert_eq!(sample.total, 3.0);
-        assert_eq!(
-            Sample::new(x.view(), Some(&[0.0; 3])).err(),
-            Some(LearnError::NoWeight)
-        );
-        assert!(matches!(
-            Sample::new(x.view(), Some(&[1.0, -1.0, 1.0])),
-            Err(LearnError::Weight { row: 1, .. })
-        ));
-        assert!(matches!(
-            Sample::new(x.view(), Some(&[1.0])),
-            Err(LearnError::Length { .. })
-        ));
+        assert_eq!(Sample::new(x.view(), Some(&[0.0; 3])).err(), Some(LearnError::NoWeight));
+        assert!(matches!(Sample::new(x.view(), Some(&[1.0, -1.0, 1.0])), Err(LearnError::Weight { row: 1, .. })));
+        assert!(matches!(Sample::new(x.view(), Some(&[1.0])), Err(LearnError::Length { .. })));
     }
 
     #[test]

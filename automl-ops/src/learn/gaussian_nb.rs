@@ -6,9 +6,7 @@ use automl_core::Cancel;
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use super::LearnError;
-use super::common::{
-    BLOCK, Sample, check_codes, check_coef, check_input, check_present, present, softmax_into,
-};
+use super::common::{BLOCK, Sample, check_codes, check_coef, check_input, check_present, present, softmax_into};
 
 /// Smallest variance kept; a squared `f32` divided by it is still finite.
 const MIN_VARIANCE: f64 = 1e-100;
@@ -24,10 +22,7 @@ pub struct GaussianNbParams {
 
 impl Default for GaussianNbParams {
     fn default() -> Self {
-        Self {
-            var_smoothing: 1e-9,
-            priors: None,
-        }
+        Self { var_smoothing: 1e-9, priors: None }
     }
 }
 
@@ -61,20 +56,13 @@ pub fn fit(
     check_codes(codes, classes, x.nrows())?;
     let smoothing = params.var_smoothing;
     if !(smoothing.is_finite() && smoothing >= 0.0) {
-        return Err(LearnError::Param {
-            name: "var_smoothing",
-            value: smoothing,
-            expected: "a finite number from 0",
-        });
+        return Err(LearnError::Param { name: "var_smoothing", value: smoothing, expected: "a finite number from 0" });
     }
     let sample = Sample::new(x, weights)?;
     let (codes, index) = present(&sample.pick(codes), classes);
     let columns = sample.x.ncols();
     let mut mass = vec![0.0f64; codes.len()];
-    index
-        .iter()
-        .zip(&sample.w)
-        .for_each(|(&class, w)| mass[class] += w);
+    index.iter().zip(&sample.w).for_each(|(&class, w)| mass[class] += w);
     let log_prior = log_priors(params.priors.as_deref(), &codes, classes, &mass)?;
 
     let mut mean = Array2::<f64>::zeros((codes.len(), columns));
@@ -105,31 +93,14 @@ pub fn fit(
             sums.iter_mut().for_each(|sum| *sum /= mass);
         }
     }
-    let top = (0..columns)
-        .map(|j| spread(mean.column(j), variance.column(j), &mass))
-        .fold(0.0, f64::max);
+    let top = (0..columns).map(|j| spread(mean.column(j), variance.column(j), &mass)).fold(0.0, f64::max);
     for mut means in mean.outer_iter_mut() {
-        means
-            .iter_mut()
-            .zip(&origin)
-            .for_each(|(mean, origin)| *mean += origin);
+        means.iter_mut().zip(&origin).for_each(|(mean, origin)| *mean += origin);
     }
     // Where every column is constant there is no scale: any variance gives the same posterior to the classes.
-    let floor = if top > 0.0 {
-        (smoothing * top).max(1e-15 * top).max(MIN_VARIANCE)
-    } else {
-        1.0
-    };
-    variance
-        .iter_mut()
-        .for_each(|v| *v = (*v + smoothing * top).max(floor));
-    Ok(GaussianNb {
-        classes,
-        codes,
-        log_prior,
-        mean,
-        variance,
-    })
+    let floor = if top > 0.0 { (smoothing * top).max(1e-15 * top).max(MIN_VARIANCE) } else { 1.0 };
+    variance.iter_mut().for_each(|v| *v = (*v + smoothing * top).max(floor));
+    Ok(GaussianNb { classes, codes, log_prior, mean, variance })
 }
 
 impl GaussianNb {
@@ -167,30 +138,13 @@ impl GaussianNb {
     pub fn check(&self) -> Result<(), LearnError> {
         const MODEL: &str = "Gaussian naive Bayes";
         check_present(MODEL, &self.codes, self.classes)?;
-        check_coef(
-            MODEL,
-            self.log_prior
-                .iter()
-                .chain(&self.mean)
-                .chain(&self.variance),
-        )?;
+        check_coef(MODEL, self.log_prior.iter().chain(&self.mean).chain(&self.variance))?;
         let count = self.codes.len();
-        if self.log_prior.len() != count
-            || self.mean.nrows() != count
-            || self.mean.dim() != self.variance.dim()
-        {
-            return Err(LearnError::Corrupt {
-                model: MODEL,
-                problem: "the shapes do not fit the classes",
-            });
+        if self.log_prior.len() != count || self.mean.nrows() != count || self.mean.dim() != self.variance.dim() {
+            return Err(LearnError::Corrupt { model: MODEL, problem: "the shapes do not fit the classes" });
         }
-        if self.variance.iter().any(|&v| v < MIN_VARIANCE)
-            || self.mean.iter().any(|v| v.abs() > f64::from(f32::MAX))
-        {
-            return Err(LearnError::Corrupt {
-                model: MODEL,
-                problem: "a mean or a variance is out of range",
-            });
+        if self.variance.iter().any(|&v| v < MIN_VARIANCE) || self.mean.iter().any(|v| v.abs() > f64::from(f32::MAX)) {
+            return Err(LearnError::Corrupt { model: MODEL, problem: "a mean or a variance is out of range" });
         }
         Ok(())
     }
@@ -199,50 +153,24 @@ impl GaussianNb {
 /// Variance of a column over all classes: the mean variance within plus the variance of the means.
 fn spread(mean: ArrayView1<'_, f64>, variance: ArrayView1<'_, f64>, mass: &[f64]) -> f64 {
     let total: f64 = mass.iter().sum();
-    let centre = mean
-        .iter()
-        .zip(mass)
-        .map(|(mean, mass)| mean * mass)
-        .sum::<f64>()
-        / total;
-    let parts = mean
-        .iter()
-        .zip(variance)
-        .zip(mass)
-        .map(|((m, v), mass)| mass * (v + (m - centre) * (m - centre)));
+    let centre = mean.iter().zip(mass).map(|(mean, mass)| mean * mass).sum::<f64>() / total;
+    let parts = mean.iter().zip(variance).zip(mass).map(|((m, v), mass)| mass * (v + (m - centre) * (m - centre)));
     parts.sum::<f64>() / total
 }
 
 /// Log prior of each class that occurs: as given, or by frequency.
-fn log_priors(
-    given: Option<&[f64]>,
-    codes: &[u32],
-    classes: usize,
-    mass: &[f64],
-) -> Result<Vec<f64>, LearnError> {
+fn log_priors(given: Option<&[f64]>, codes: &[u32], classes: usize, mass: &[f64]) -> Result<Vec<f64>, LearnError> {
     let Some(given) = given else {
         return Ok(mass.iter().map(|m| m.ln()).collect());
     };
     if given.len() != classes {
-        return Err(LearnError::Length {
-            what: "priors",
-            expected: classes,
-            found: given.len(),
-        });
+        return Err(LearnError::Length { what: "priors", expected: classes, found: given.len() });
     }
     if let Some(&value) = given.iter().find(|p| !(p.is_finite() && **p >= 0.0)) {
-        return Err(LearnError::Param {
-            name: "priors",
-            value,
-            expected: "finite numbers from 0",
-        });
+        return Err(LearnError::Param { name: "priors", value, expected: "finite numbers from 0" });
     }
     // A prior of zero keeps a class out unless no other class is left.
-    Ok(codes
-        .iter()
-        .filter_map(|&code| given.get(code as usize))
-        .map(|p| p.max(1e-300).ln())
-        .collect())
+    Ok(codes.iter().filter_map(|&code| given.get(code as usize)).map(|p| p.max(1e-300).ln()).collect())
 }
 
 #[cfg(test)]
@@ -254,10 +182,7 @@ mod tests {
     #[test]
     fn matches_the_closed_form() {
         let x = array![[0.0f32], [2.0], [4.0], [8.0]];
-        let params = GaussianNbParams {
-            var_smoothing: 0.0,
-            priors: Some(vec![0.5, 0.5]),
-        };
+        let params = GaussianNbParams { var_smoothing: 0.0, priors: Some(vec![0.5, 0.5]) };
         let model = fit(x.view(), &[0, 0, 1, 1], 2, None, &params, &Cancel::new()).unwrap();
         assert_eq!((model.mean[(0, 0)], model.mean[(1, 0)]), (1.0, 6.0));
         assert_eq!((model.variance[(0, 0)], model.variance[(1, 0)]), (1.0, 4.0));
@@ -272,14 +197,8 @@ mod tests {
     fn matches_scikit_learn() {
         let x = fixture::x();
         // A large smoothing keeps the probabilities away from 0 and 1.
-        let params = GaussianNbParams {
-            var_smoothing: 0.5,
-            priors: None,
-        };
-        let p = fit(x.view(), &CODES, 3, None, &params, &Cancel::new())
-            .unwrap()
-            .predict(fixture::queries().view())
-            .unwrap();
+        let params = GaussianNbParams { var_smoothing: 0.5, priors: None };
+        let p = fit(x.view(), &CODES, 3, None, &params, &Cancel::new()).unwrap().predict(fixture::queries().view()).unwrap();
         let expected = array![
             [0.9212416477, 0.0774786850, 0.0012796673],
             [0.1014232015, 0.8091765792, 0.0894002193],
@@ -293,41 +212,16 @@ mod tests {
             [0.0970392966, 0.8128879598, 0.0900727436],
             [0.0000829109, 0.2051263206, 0.7947907685]
         ];
-        assert_probabilities(
-            &p.predict(fixture::queries().view()).unwrap(),
-            &expected,
-            1e-5,
-        );
+        assert_probabilities(&p.predict(fixture::queries().view()).unwrap(), &expected, 1e-5);
     }
 
     #[test]
     fn a_weight_of_two_is_a_row_twice() {
         let (x, rows) = (fixture::x(), fixture::doubled());
         let codes: Vec<u32> = rows.iter().map(|&row| CODES[row]).collect();
-        let a = fit(
-            x.view(),
-            &CODES,
-            3,
-            Some(&WEIGHTS),
-            &Default::default(),
-            &Cancel::new(),
-        )
-        .unwrap();
-        let b = fit(
-            x.select(Axis(0), &rows).view(),
-            &codes,
-            3,
-            None,
-            &Default::default(),
-            &Cancel::new(),
-        )
-        .unwrap();
-        assert!(
-            a.variance
-                .iter()
-                .zip(&b.variance)
-                .all(|(a, b)| (a - b).abs() < 1e-9)
-        );
+        let a = fit(x.view(), &CODES, 3, Some(&WEIGHTS), &Default::default(), &Cancel::new()).unwrap();
+        let b = fit(x.select(Axis(0), &rows).view(), &codes, 3, None, &Default::default(), &Cancel::new()).unwrap();
+        assert!(a.variance.iter().zip(&b.variance).all(|(a, b)| (a - b).abs() < 1e-9));
         assert!((a.log_prior[0] - b.log_prior[0]).abs() < 1e-12);
     }
 
@@ -336,22 +230,9 @@ mod tests {
         for x in fixture::nasty() {
             for classes in [1u32, 2, 100] {
                 for var_smoothing in [0.0, 1e-9] {
-                    let codes: Vec<u32> = (0..x.nrows() as u32)
-                        .map(|row| (row * 7) % classes)
-                        .collect();
-                    let params = GaussianNbParams {
-                        var_smoothing,
-                        priors: None,
-                    };
-                    let model = fit(
-                        x.view(),
-                        &codes,
-                        classes as usize,
-                        None,
-                        &params,
-                        &Cancel::new(),
-                    )
-                    .unwrap();
+                    let codes: Vec<u32> = (0..x.nrows() as u32).map(|row| (row * 7) % classes).collect();
+                    let params = GaussianNbParams { var_smoothing, priors: None };
+                    let model = fit(x.view(), &codes, classes as usize, None, &params, &Cancel::new()).unwrap();
                     model.check().unwrap();
                     assert_sound(&model.predict(x.view()).unwrap());
                     assert_sound(&model.predict((&x * 0.0 + f32::MAX).view()).unwrap());
@@ -364,43 +245,13 @@ mod tests {
     fn bad_arguments_and_corrupt_models_are_errors() {
         let (x, cancel) = (fixture::x(), Cancel::new());
         let model = fit(x.view(), &CODES, 3, None, &Default::default(), &cancel).unwrap();
-        assert!(matches!(
-            model.predict(array![[1.0f32]].view()),
-            Err(LearnError::Columns { .. })
-        ));
-        assert!(
-            GaussianNb {
-                variance: Array2::zeros((3, 4)),
-                ..model.clone()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            GaussianNb {
-                variance: Array2::ones((3, 5)),
-                ..model.clone()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            GaussianNb {
-                log_prior: vec![f64::NAN; 3],
-                ..model
-            }
-            .check()
-            .is_err()
-        );
-        let short = GaussianNbParams {
-            priors: Some(vec![1.0]),
-            ..Default::default()
-        };
+        assert!(matches!(model.predict(array![[1.0f32]].view()), Err(LearnError::Columns { .. })));
+        assert!(GaussianNb { variance: Array2::zeros((3, 4)), ..model.clone() }.check().is_err());
+        assert!(GaussianNb { variance: Array2::ones((3, 5)), ..model.clone() }.check().is_err());
+        assert!(GaussianNb { log_prior: vec![f64::NAN; 3], ..model }.check().is_err());
+        let short = GaussianNbParams { priors: Some(vec![1.0]), ..Default::default() };
         assert!(fit(x.view(), &CODES, 3, None, &short, &cancel).is_err());
         cancel.cancel();
-        assert_eq!(
-            fit(x.view(), &CODES, 3, None, &Default::default(), &cancel),
-            Err(LearnError::Cancelled)
-        );
+        assert_eq!(fit(x.view(), &CODES, 3, None, &Default::default(), &cancel), Err(LearnError::Cancelled));
     }
 }

@@ -22,11 +22,7 @@ const NOISE: f64 = 1e-8;
 /// Minimises `eval` from `x` in place and returns the number of iterations done.
 ///
 /// `eval` writes the gradient and returns the value, or `None` to stop: `x` is then the best point so far.
-pub(super) fn minimise(
-    x: &mut Vec<f64>,
-    limits: &Limits,
-    mut eval: impl FnMut(&[f64], &mut [f64]) -> Option<f64>,
-) -> usize {
+pub(super) fn minimise(x: &mut Vec<f64>, limits: &Limits, mut eval: impl FnMut(&[f64], &mut [f64]) -> Option<f64>) -> usize {
     let n = x.len();
     let mut gradient = vec![0.0; n];
     let Some(mut value) = eval(x, &mut gradient) else {
@@ -48,11 +44,7 @@ pub(super) fn minimise(
             slope = dot(&direction, &gradient);
         }
         let (mut low, mut high) = (0.0, f64::INFINITY);
-        let mut step = if history.is_empty() {
-            1.0 / dot(&gradient, &gradient).sqrt().max(1.0)
-        } else {
-            1.0
-        };
+        let mut step = if history.is_empty() { 1.0 / dot(&gradient, &gradient).sqrt().max(1.0) } else { 1.0 };
         let mut found = None;
         for _ in 0..30 {
             for ((next, &x), &d) in next.iter_mut().zip(x.iter()).zip(&direction) {
@@ -70,32 +62,19 @@ pub(super) fn minimise(
                 found = Some(next_value);
                 break;
             }
-            step = if high.is_finite() {
-                0.5 * (low + high)
-            } else {
-                2.0 * low
-            };
+            step = if high.is_finite() { 0.5 * (low + high) } else { 2.0 * low };
         }
         let Some(next_value) = found else {
             return iteration;
         };
         let s: Vec<f64> = next.iter().zip(x.iter()).map(|(a, b)| a - b).collect();
-        let y: Vec<f64> = next_gradient
-            .iter()
-            .zip(&gradient)
-            .map(|(a, b)| a - b)
-            .collect();
+        let y: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(a, b)| a - b).collect();
         let sy = dot(&s, &y);
         if sy > 0.0 {
             if history.len() == MEMORY {
                 history.remove(0);
             }
-            history.push(Pair {
-                rho: 1.0 / sy,
-                gamma: sy / dot(&y, &y),
-                s,
-                y,
-            });
+            history.push(Pair { rho: 1.0 / sy, gamma: sy / dot(&y, &y), s, y });
         }
         std::mem::swap(x, &mut next);
         std::mem::swap(&mut gradient, &mut next_gradient);
@@ -117,9 +96,7 @@ fn two_loop(history: &[Pair], gradient: &[f64], out: &mut [f64]) {
     let mut alphas = Vec::with_capacity(history.len());
     for pair in history.iter().rev() {
         let alpha = pair.rho * dot(&pair.s, out);
-        out.iter_mut()
-            .zip(&pair.y)
-            .for_each(|(out, y)| *out -= alpha * y);
+        out.iter_mut().zip(&pair.y).for_each(|(out, y)| *out -= alpha * y);
         alphas.push(alpha);
     }
     if let Some(last) = history.last() {
@@ -127,9 +104,7 @@ fn two_loop(history: &[Pair], gradient: &[f64], out: &mut [f64]) {
     }
     for (pair, alpha) in history.iter().zip(alphas.iter().rev()) {
         let beta = pair.rho * dot(&pair.y, out);
-        out.iter_mut()
-            .zip(&pair.s)
-            .for_each(|(out, s)| *out += (alpha - beta) * s);
+        out.iter_mut().zip(&pair.s).for_each(|(out, s)| *out += (alpha - beta) * s);
     }
 }
 
@@ -145,22 +120,15 @@ mod tests {
     fn finds_the_minimum_of_an_ill_conditioned_quadratic() {
         let scales: Vec<f64> = (0..8).map(|i| 10f64.powi(i - 3)).collect();
         let mut x = vec![0.0; 8];
-        let steps = minimise(
-            &mut x,
-            &Limits {
-                max_iter: 500,
-                tolerance: 1e-9,
-            },
-            |x, g| {
-                let mut value = 0.0;
-                for i in 0..8 {
-                    let d = x[i] - i as f64;
-                    g[i] = scales[i] * d;
-                    value += 0.5 * scales[i] * d * d;
-                }
-                Some(value)
-            },
-        );
+        let steps = minimise(&mut x, &Limits { max_iter: 500, tolerance: 1e-9 }, |x, g| {
+            let mut value = 0.0;
+            for i in 0..8 {
+                let d = x[i] - i as f64;
+                g[i] = scales[i] * d;
+                value += 0.5 * scales[i] * d * d;
+            }
+            Some(value)
+        });
         assert!(steps < 500);
         for (i, v) in x.iter().enumerate() {
             assert!((v - i as f64).abs() < 1e-4, "{x:?}");
@@ -171,18 +139,11 @@ mod tests {
     fn a_cut_keeps_the_best_point_so_far() {
         let mut calls = 0;
         let mut x = vec![10.0];
-        minimise(
-            &mut x,
-            &Limits {
-                max_iter: 50,
-                tolerance: 1e-12,
-            },
-            |x, g| {
-                calls += 1;
-                g[0] = 4.0 * x[0].powi(3);
-                (calls < 4).then(|| x[0].powi(4))
-            },
-        );
+        minimise(&mut x, &Limits { max_iter: 50, tolerance: 1e-12 }, |x, g| {
+            calls += 1;
+            g[0] = 4.0 * x[0].powi(3);
+            (calls < 4).then(|| x[0].powi(4))
+        });
         assert!(x[0].abs() < 10.0 && x[0].abs() > 1e-6);
     }
 }

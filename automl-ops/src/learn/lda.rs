@@ -8,8 +8,8 @@ use ndarray::{Array2, ArrayView2};
 
 use super::LearnError;
 use super::common::{
-    Sample, affine_blocks, centred_blocks_by, check_codes, check_coef, check_input, check_present,
-    clamp_coef, class_means, present, softmax_into,
+    Sample, affine_blocks, centred_blocks_by, check_codes, check_coef, check_input, check_present, clamp_coef, class_means,
+    present, softmax_into,
 };
 use super::linalg::{Cholesky, add_gram};
 
@@ -52,74 +52,42 @@ pub fn fit(
     const WHAT: &str = "linear discriminant analysis";
     check_codes(codes, classes, x.nrows())?;
     if !(0.0..=1.0).contains(&params.shrinkage) {
-        return Err(LearnError::Param {
-            name: "shrinkage",
-            value: params.shrinkage,
-            expected: "a number from 0 to 1",
-        });
+        return Err(LearnError::Param { name: "shrinkage", value: params.shrinkage, expected: "a number from 0 to 1" });
     }
     let sample = Sample::new(x, weights)?;
     let columns = sample.x.ncols();
     if columns > MAX_COLUMNS {
-        return Err(LearnError::TooLarge {
-            what: WHAT,
-            size: columns,
-            limit: MAX_COLUMNS,
-        });
+        return Err(LearnError::TooLarge { what: WHAT, size: columns, limit: MAX_COLUMNS });
     }
     let (codes, index) = present(&sample.pick(codes), classes);
     let (mean, mass) = class_means(&sample, &index, codes.len(), cancel)?;
     let mut covariance = Array2::<f64>::zeros((columns, columns));
     let centre = |row: usize| mean.row(index[row]);
-    centred_blocks_by(
-        sample.x.view(),
-        centre,
-        Some(&sample.w),
-        cancel,
-        |_, block| {
-            add_gram(&mut covariance, 1.0 / sample.total, block);
-        },
-    )?;
+    centred_blocks_by(sample.x.view(), centre, Some(&sample.w), cancel, |_, block| {
+        add_gram(&mut covariance, 1.0 / sample.total, block);
+    })?;
     let level = covariance.diag().sum() / columns as f64;
     covariance.mapv_inplace(|v| v * (1.0 - params.shrinkage));
-    covariance
-        .diag_mut()
-        .iter_mut()
-        .for_each(|v| *v += params.shrinkage * level);
+    covariance.diag_mut().iter_mut().for_each(|v| *v += params.shrinkage * level);
 
     // Scores are taken from the overall mean: a common offset would only cancel, and with it digits.
     let mut middle = vec![0.0f64; columns];
     for (mean, mass) in mean.outer_iter().zip(&mass) {
-        middle
-            .iter_mut()
-            .zip(mean)
-            .for_each(|(to, m)| *to += m * mass / sample.total);
+        middle.iter_mut().zip(mean).for_each(|(to, m)| *to += m * mass / sample.total);
     }
     let mut offset = mean.clone();
     for mut row in offset.outer_iter_mut() {
-        row.iter_mut()
-            .zip(&middle)
-            .for_each(|(v, middle)| *v -= middle);
+        row.iter_mut().zip(&middle).for_each(|(v, middle)| *v -= middle);
     }
     let mut coef = offset.clone();
     Cholesky::new(WHAT, covariance.view())?.solve_rows(&mut coef);
     coef.mapv_inplace(clamp_coef);
     let mut intercept = Vec::with_capacity(codes.len());
     for ((coef, offset), mass) in coef.outer_iter().zip(offset.outer_iter()).zip(&mass) {
-        let shift: f64 = coef
-            .iter()
-            .zip(offset)
-            .zip(&middle)
-            .map(|((c, o), m)| c * (0.5 * o + m))
-            .sum();
+        let shift: f64 = coef.iter().zip(offset).zip(&middle).map(|((c, o), m)| c * (0.5 * o + m)).sum();
         intercept.push(clamp_coef((mass / sample.total).ln() - shift));
     }
-    Ok(Lda {
-        classes,
-        codes,
-        coef,
-        intercept,
-    })
+    Ok(Lda { classes, codes, coef, intercept })
 }
 
 impl Lda {
@@ -147,10 +115,7 @@ impl Lda {
         check_present(MODEL, &self.codes, self.classes)?;
         check_coef(MODEL, self.coef.iter().chain(&self.intercept))?;
         if self.coef.nrows() != self.codes.len() || self.intercept.len() != self.codes.len() {
-            return Err(LearnError::Corrupt {
-                model: MODEL,
-                problem: "the coefficients do not fit the classes",
-            });
+            return Err(LearnError::Corrupt { model: MODEL, problem: "the coefficients do not fit the classes" });
         }
         Ok(())
     }
@@ -171,27 +136,13 @@ mod tests {
         model.check().unwrap();
         assert_probabilities(
             &model.predict(between().view()).unwrap(),
-            &array![
-                [0.939795588, 0.060204412, 0.000000000],
-                [0.000000000, 0.336827285, 0.663172715]
-            ],
+            &array![[0.939795588, 0.060204412, 0.000000000], [0.000000000, 0.336827285, 0.663172715]],
             1e-4,
         );
-        let exact = fit(
-            x.view(),
-            &CODES,
-            3,
-            None,
-            &Default::default(),
-            &Cancel::new(),
-        )
-        .unwrap();
+        let exact = fit(x.view(), &CODES, 3, None, &Default::default(), &Cancel::new()).unwrap();
         assert_probabilities(
             &exact.predict(between().view()).unwrap(),
-            &array![
-                [0.000944207, 0.999055793, 0.000000000],
-                [0.000000000, 0.971800663, 0.028199337]
-            ],
+            &array![[0.000944207, 0.999055793, 0.000000000], [0.000000000, 0.971800663, 0.028199337]],
             1e-3,
         );
     }
@@ -204,30 +155,9 @@ mod tests {
     fn a_weight_of_two_is_a_row_twice() {
         let (x, rows) = (fixture::x(), fixture::doubled());
         let codes: Vec<u32> = rows.iter().map(|&row| CODES[row]).collect();
-        let a = fit(
-            x.view(),
-            &CODES,
-            3,
-            Some(&WEIGHTS),
-            &Default::default(),
-            &Cancel::new(),
-        )
-        .unwrap();
-        let b = fit(
-            x.select(Axis(0), &rows).view(),
-            &codes,
-            3,
-            None,
-            &Default::default(),
-            &Cancel::new(),
-        )
-        .unwrap();
-        assert!(
-            a.coef
-                .iter()
-                .zip(&b.coef)
-                .all(|(a, b)| (a - b).abs() < 1e-6 * b.abs().max(1.0))
-        );
+        let a = fit(x.view(), &CODES, 3, Some(&WEIGHTS), &Default::default(), &Cancel::new()).unwrap();
+        let b = fit(x.select(Axis(0), &rows).view(), &codes, 3, None, &Default::default(), &Cancel::new()).unwrap();
+        assert!(a.coef.iter().zip(&b.coef).all(|(a, b)| (a - b).abs() < 1e-6 * b.abs().max(1.0)));
     }
 
     #[test]
@@ -235,18 +165,8 @@ mod tests {
         for x in fixture::nasty() {
             for classes in [1u32, 2, 100] {
                 for shrinkage in [0.0, 0.5, 1.0] {
-                    let codes: Vec<u32> = (0..x.nrows() as u32)
-                        .map(|row| (row * 7) % classes)
-                        .collect();
-                    let model = fit(
-                        x.view(),
-                        &codes,
-                        classes as usize,
-                        None,
-                        &LdaParams { shrinkage },
-                        &Cancel::new(),
-                    )
-                    .unwrap();
+                    let codes: Vec<u32> = (0..x.nrows() as u32).map(|row| (row * 7) % classes).collect();
+                    let model = fit(x.view(), &codes, classes as usize, None, &LdaParams { shrinkage }, &Cancel::new()).unwrap();
                     model.check().unwrap();
                     assert_sound(&model.predict(x.view()).unwrap());
                     assert_sound(&model.predict((&x * 0.0 + f32::MAX).view()).unwrap());
@@ -258,55 +178,13 @@ mod tests {
     #[test]
     fn bad_arguments_and_corrupt_models_are_errors() {
         let (x, cancel) = (fixture::x(), Cancel::new());
-        assert!(
-            fit(
-                x.view(),
-                &CODES,
-                3,
-                None,
-                &LdaParams { shrinkage: 1.5 },
-                &cancel
-            )
-            .is_err()
-        );
-        assert!(
-            fit(
-                x.view(),
-                &CODES,
-                3,
-                None,
-                &LdaParams {
-                    shrinkage: f64::NAN
-                },
-                &cancel
-            )
-            .is_err()
-        );
+        assert!(fit(x.view(), &CODES, 3, None, &LdaParams { shrinkage: 1.5 }, &cancel).is_err());
+        assert!(fit(x.view(), &CODES, 3, None, &LdaParams { shrinkage: f64::NAN }, &cancel).is_err());
         let model = fit(x.view(), &CODES, 3, None, &Default::default(), &cancel).unwrap();
-        assert!(matches!(
-            model.predict(array![[1.0f32]].view()),
-            Err(LearnError::Columns { .. })
-        ));
-        assert!(
-            Lda {
-                intercept: vec![],
-                ..model.clone()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            Lda {
-                codes: vec![0, 1],
-                ..model
-            }
-            .check()
-            .is_err()
-        );
+        assert!(matches!(model.predict(array![[1.0f32]].view()), Err(LearnError::Columns { .. })));
+        assert!(Lda { intercept: vec![], ..model.clone() }.check().is_err());
+        assert!(Lda { codes: vec![0, 1], ..model }.check().is_err());
         cancel.cancel();
-        assert_eq!(
-            fit(x.view(), &CODES, 3, None, &Default::default(), &cancel),
-            Err(LearnError::Cancelled)
-        );
+        assert_eq!(fit(x.view(), &CODES, 3, None, &Default::default(), &cancel), Err(LearnError::Cancelled));
     }
 }

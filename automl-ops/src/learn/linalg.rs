@@ -21,26 +21,10 @@ impl Cholesky {
     /// Where it is not numerically positive definite, a jitter from 1e-10 up to 1 (relative to the diagonal) is added.
     pub fn new(what: &'static str, a: ArrayView2<'_, f64>) -> Result<Self, LearnError> {
         let n = a.nrows().min(a.ncols());
-        let scale: Vec<f64> = a
-            .diag()
-            .iter()
-            .map(|&d| {
-                if d > 0.0 && d.is_finite() {
-                    1.0 / d.sqrt()
-                } else {
-                    1.0
-                }
-            })
-            .collect();
+        let scale: Vec<f64> = a.diag().iter().map(|&d| if d > 0.0 && d.is_finite() { 1.0 / d.sqrt() } else { 1.0 }).collect();
         let unit = |i: usize, j: usize| a.get((i, j)).map_or(0.0, |v| v * scale[i] * scale[j]);
         for jitter in [0.0, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0] {
-            let matrix = faer::Mat::from_fn(n, n, |i, j| {
-                if i == j {
-                    unit(i, j) + jitter
-                } else {
-                    unit(i.max(j), i.min(j))
-                }
-            });
+            let matrix = faer::Mat::from_fn(n, n, |i, j| if i == j { unit(i, j) + jitter } else { unit(i.max(j), i.min(j)) });
             if let Ok(factor) = matrix.llt(Side::Lower) {
                 // A pivot at the level of rounding means that the matrix is singular in all but name.
                 if (0..n).all(|i| factor.L()[(i, i)] > 1e-7) {
@@ -68,13 +52,8 @@ impl Cholesky {
         let factor = self.factor.L();
         let mut inverse = faer::Mat::<f64>::identity(n, n);
         factor.solve_lower_triangular_in_place(inverse.as_mut());
-        let log_det = (0..n)
-            .map(|i| 2.0 * (factor[(i, i)].ln() - self.scale[i].ln()))
-            .sum();
-        (
-            Array2::from_shape_fn((n, n), |(i, j)| inverse[(i, j)] * self.scale[j]),
-            log_det,
-        )
+        let log_det = (0..n).map(|i| 2.0 * (factor[(i, i)].ln() - self.scale[i].ln())).sum();
+        (Array2::from_shape_fn((n, n), |(i, j)| inverse[(i, j)] * self.scale[j]), log_det)
     }
 }
 
@@ -98,10 +77,7 @@ pub(super) fn add_gram(gram: &mut Array2<f64>, alpha: f64, block: ArrayView2<'_,
 }
 
 /// Eigenvalues, descending, and their eigenvectors as rows, of a symmetric matrix in standard layout, of which the lower triangle is read.
-pub(super) fn eigen(
-    what: &'static str,
-    a: &Array2<f64>,
-) -> Result<(Vec<f64>, Array2<f64>), LearnError> {
+pub(super) fn eigen(what: &'static str, a: &Array2<f64>) -> Result<(Vec<f64>, Array2<f64>), LearnError> {
     let n = a.nrows();
     // Dividing by the largest entry keeps squares inside the solver from overflowing.
     let top = a.iter().fold(0.0f64, |top, v| top.max(v.abs()));
@@ -111,21 +87,10 @@ pub(super) fn eigen(
     let unit = if top > 0.0 { 1.0 / top } else { 1.0 };
     let scaled: Vec<f64> = a.iter().map(|v| v * unit).collect();
     let matrix = MatRef::from_row_major_slice(&scaled, n, n);
-    let eigen = matrix
-        .self_adjoint_eigen(Side::Lower)
-        .map_err(|_| LearnError::Numeric { what })?;
-    let values: Vec<f64> = eigen
-        .S()
-        .column_vector()
-        .iter()
-        .rev()
-        .map(|v| v / unit)
-        .collect();
+    let eigen = matrix.self_adjoint_eigen(Side::Lower).map_err(|_| LearnError::Numeric { what })?;
+    let values: Vec<f64> = eigen.S().column_vector().iter().rev().map(|v| v / unit).collect();
     let vectors = eigen.U();
-    Ok((
-        values,
-        Array2::from_shape_fn((n, n), |(k, i)| vectors[(i, n - 1 - k)]),
-    ))
+    Ok((values, Array2::from_shape_fn((n, n), |(k, i)| vectors[(i, n - 1 - k)])))
 }
 
 #[cfg(test)]
@@ -136,19 +101,12 @@ mod tests {
     #[test]
     fn solves_and_falls_back_on_a_singular_matrix() {
         let mut b = array![[5.0, 4.0]];
-        Cholesky::new("test", array![[4.0, 1.0], [1.0, 3.0]].view())
-            .unwrap()
-            .solve_rows(&mut b);
+        Cholesky::new("test", array![[4.0, 1.0], [1.0, 3.0]].view()).unwrap().solve_rows(&mut b);
         assert!((b[(0, 0)] - 1.0).abs() < 1e-12 && (b[(0, 1)] - 1.0).abs() < 1e-12);
         // Twice the same column at a huge scale: the two share the solution.
         let mut b = array![[2e40, 2e40]];
-        Cholesky::new("test", array![[1e40, 1e40], [1e40, 1e40]].view())
-            .unwrap()
-            .solve_rows(&mut b);
-        assert!(
-            (b[(0, 0)] - 1.0).abs() < 1e-3 && (b[(0, 1)] - 1.0).abs() < 1e-3,
-            "{b}"
-        );
+        Cholesky::new("test", array![[1e40, 1e40], [1e40, 1e40]].view()).unwrap().solve_rows(&mut b);
+        assert!((b[(0, 0)] - 1.0).abs() < 1e-3 && (b[(0, 1)] - 1.0).abs() < 1e-3, "{b}");
         assert!(Cholesky::new("test", array![[f64::NAN]].view()).is_err());
         Cholesky::new("test", Array2::zeros((3, 3)).view()).unwrap();
     }

@@ -10,8 +10,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::LearnError;
 use super::common::{
-    Sample, affine_blocks, check_codes, check_coef, check_input, check_present, clamp_coef,
-    present, softmax_into, to_f32,
+    Sample, affine_blocks, check_codes, check_coef, check_input, check_present, clamp_coef, present, softmax_into, to_f32,
 };
 use super::lbfgs::{Limits, minimise};
 use super::logistic_loss::Problem;
@@ -30,11 +29,7 @@ pub struct LogisticParams {
 
 impl Default for LogisticParams {
     fn default() -> Self {
-        Self {
-            c: 1.0,
-            max_iter: 100,
-            tolerance: 1e-4,
-        }
+        Self { c: 1.0, max_iter: 100, tolerance: 1e-4 }
     }
 }
 
@@ -71,18 +66,10 @@ pub fn fit(
 ) -> Result<Logistic, LearnError> {
     check_codes(codes, classes, x.nrows())?;
     if !(params.c.is_finite() && params.c > 0.0) {
-        return Err(LearnError::Param {
-            name: "c",
-            value: params.c,
-            expected: "a finite number above 0",
-        });
+        return Err(LearnError::Param { name: "c", value: params.c, expected: "a finite number above 0" });
     }
     if params.tolerance.is_nan() || params.tolerance < 0.0 {
-        return Err(LearnError::Param {
-            name: "tolerance",
-            value: params.tolerance,
-            expected: "a number from 0",
-        });
+        return Err(LearnError::Param { name: "tolerance", value: params.tolerance, expected: "a number from 0" });
     }
     let sample = Sample::new(x, weights)?;
     let (codes, index) = present(&sample.pick(codes), classes);
@@ -90,20 +77,11 @@ pub fn fit(
     let outputs = if codes.len() == 2 { 1 } else { codes.len() };
     if codes.len() == 1 {
         let coef = Array2::zeros((1, columns));
-        return Ok(Logistic {
-            classes,
-            codes,
-            coef,
-            intercept: vec![0.0],
-            iterations: 0,
-        });
+        return Ok(Logistic { classes, codes, coef, intercept: vec![0.0], iterations: 0 });
     }
     let (mean, variance) = moments(sample.x.view(), Some(&sample.w), cancel)?;
     // A constant column gets inverse 0: its standardised value and with it its coefficient are 0.
-    let inverse: Vec<f64> = variance
-        .iter()
-        .map(|&v| if v > 0.0 { 1.0 / v.sqrt() } else { 0.0 })
-        .collect();
+    let inverse: Vec<f64> = variance.iter().map(|&v| if v > 0.0 { 1.0 / v.sqrt() } else { 0.0 }).collect();
     let mut z = Array2::<f32>::zeros(sample.x.raw_dim());
     for (mut to, from) in z.outer_iter_mut().zip(sample.x.outer_iter()) {
         for (((to, &from), mean), inverse) in to.iter_mut().zip(from).zip(&mean).zip(&inverse) {
@@ -114,36 +92,20 @@ pub fn fit(
     let penalty = 1.0 / (params.c * sample.total);
     let mut problem = Problem::new(&z, &index, &share, outputs, penalty);
     let mut point = problem.start(codes.len());
-    let limits = Limits {
-        max_iter: params.max_iter,
-        tolerance: params.tolerance,
-    };
-    let iterations = minimise(&mut point, &limits, |point, gradient| {
-        problem.eval(point, gradient, cancel)
-    });
+    let limits = Limits { max_iter: params.max_iter, tolerance: params.tolerance };
+    let iterations = minimise(&mut point, &limits, |point, gradient| problem.eval(point, gradient, cancel));
 
     let mut coef = Array2::<f64>::zeros((outputs, columns));
     let mut intercept = Vec::with_capacity(outputs);
     for (k, mut row) in coef.outer_iter_mut().enumerate() {
         let mut offset = point[outputs * columns + k];
-        for (((to, &w), mean), inverse) in row
-            .iter_mut()
-            .zip(&point[k * columns..])
-            .zip(&mean)
-            .zip(&inverse)
-        {
+        for (((to, &w), mean), inverse) in row.iter_mut().zip(&point[k * columns..]).zip(&mean).zip(&inverse) {
             *to = clamp_coef(w * inverse);
             offset -= *to * mean;
         }
         intercept.push(clamp_coef(offset));
     }
-    Ok(Logistic {
-        classes,
-        codes,
-        coef,
-        intercept,
-        iterations,
-    })
+    Ok(Logistic { classes, codes, coef, intercept, iterations })
 }
 
 impl Logistic {
@@ -173,16 +135,9 @@ impl Logistic {
     pub fn check(&self) -> Result<(), LearnError> {
         check_present("logistic", &self.codes, self.classes)?;
         check_coef("logistic", self.coef.iter().chain(&self.intercept))?;
-        let outputs = if self.codes.len() == 2 {
-            1
-        } else {
-            self.codes.len()
-        };
+        let outputs = if self.codes.len() == 2 { 1 } else { self.codes.len() };
         if self.coef.nrows() != outputs || self.intercept.len() != outputs {
-            return Err(LearnError::Corrupt {
-                model: "logistic",
-                problem: "the coefficients do not fit the classes",
-            });
+            return Err(LearnError::Corrupt { model: "logistic", problem: "the coefficients do not fit the classes" });
         }
         Ok(())
     }
@@ -195,11 +150,7 @@ mod tests {
     use ndarray::{Axis, array, s};
 
     fn exact() -> LogisticParams {
-        LogisticParams {
-            tolerance: 1e-6,
-            max_iter: 1000,
-            ..Default::default()
-        }
+        LogisticParams { tolerance: 1e-6, max_iter: 1000, ..Default::default() }
     }
 
     #[test]
@@ -221,21 +172,9 @@ mod tests {
         ];
         assert_probabilities(&model.predict(q.view()).unwrap(), &expected, 1e-4);
         let codes = CODES.map(|code| u32::from(code == 2));
-        let model = fit(
-            x.view(),
-            &codes,
-            2,
-            None,
-            &LogisticParams { c: 0.5, ..exact() },
-            &cancel,
-        )
-        .unwrap();
+        let model = fit(x.view(), &codes, 2, None, &LogisticParams { c: 0.5, ..exact() }, &cancel).unwrap();
         assert_eq!(model.coef.dim(), (1, 4));
-        let expected = array![
-            [0.9622037802, 0.0377962198],
-            [0.9189103834, 0.0810896166],
-            [0.2145467900, 0.7854532100]
-        ];
+        let expected = array![[0.9622037802, 0.0377962198], [0.9189103834, 0.0810896166], [0.2145467900, 0.7854532100]];
         assert_probabilities(&model.predict(q.view()).unwrap(), &expected, 1e-4);
     }
 
@@ -244,55 +183,18 @@ mod tests {
         let x = fixture::x();
         let rows = fixture::doubled();
         let codes: Vec<u32> = rows.iter().map(|&row| CODES[row]).collect();
-        let a = fit(
-            x.view(),
-            &CODES,
-            3,
-            Some(&WEIGHTS),
-            &exact(),
-            &Cancel::new(),
-        )
-        .unwrap();
-        let b = fit(
-            x.select(Axis(0), &rows).view(),
-            &codes,
-            3,
-            None,
-            &exact(),
-            &Cancel::new(),
-        )
-        .unwrap();
-        assert!(
-            a.coef
-                .iter()
-                .zip(&b.coef)
-                .all(|(a, b)| (a - b).abs() < 1e-3),
-            "{}\n{}",
-            a.coef,
-            b.coef
-        );
+        let a = fit(x.view(), &CODES, 3, Some(&WEIGHTS), &exact(), &Cancel::new()).unwrap();
+        let b = fit(x.select(Axis(0), &rows).view(), &codes, 3, None, &exact(), &Cancel::new()).unwrap();
+        assert!(a.coef.iter().zip(&b.coef).all(|(a, b)| (a - b).abs() < 1e-3), "{}\n{}", a.coef, b.coef);
     }
 
     #[test]
     fn nasty_tables_give_probabilities() {
         for x in fixture::nasty() {
             for classes in [1u32, 2, 3, 100] {
-                let codes: Vec<u32> = (0..x.nrows() as u32)
-                    .map(|row| (row * 7) % classes)
-                    .collect();
-                let params = LogisticParams {
-                    c: 1e6,
-                    ..Default::default()
-                };
-                let model = fit(
-                    x.view(),
-                    &codes,
-                    classes as usize,
-                    None,
-                    &params,
-                    &Cancel::new(),
-                )
-                .unwrap();
+                let codes: Vec<u32> = (0..x.nrows() as u32).map(|row| (row * 7) % classes).collect();
+                let params = LogisticParams { c: 1e6, ..Default::default() };
+                let model = fit(x.view(), &codes, classes as usize, None, &params, &Cancel::new()).unwrap();
                 model.check().unwrap();
                 assert_sound(&model.predict(x.view()).unwrap());
                 assert_sound(&model.predict((&x * 0.0 + f32::MAX).view()).unwrap());
@@ -304,15 +206,7 @@ mod tests {
     fn many_classes_are_learnt() {
         let x = Array2::from_shape_fn((300, 100), |(i, j)| f32::from(u8::from(i % 100 == j)));
         let codes: Vec<u32> = (0..300).map(|i| i % 100).collect();
-        let model = fit(
-            x.view(),
-            &codes,
-            100,
-            None,
-            &Default::default(),
-            &Cancel::new(),
-        )
-        .unwrap();
+        let model = fit(x.view(), &codes, 100, None, &Default::default(), &Cancel::new()).unwrap();
         let p = model.predict(x.view()).unwrap();
         assert!((0..300).all(|i| p[(i, i % 100)] > 0.5));
     }
@@ -320,118 +214,37 @@ mod tests {
     #[test]
     fn classes_without_weight_get_no_probability() {
         let x = fixture::x();
-        let weights: Vec<f32> = CODES
-            .iter()
-            .map(|&code| f32::from(u8::from(code != 1)))
-            .collect();
-        let p = fit(
-            x.view(),
-            &CODES,
-            4,
-            Some(&weights),
-            &exact(),
-            &Cancel::new(),
-        )
-        .unwrap()
-        .predict(x.view())
-        .unwrap();
+        let weights: Vec<f32> = CODES.iter().map(|&code| f32::from(u8::from(code != 1))).collect();
+        let p = fit(x.view(), &CODES, 4, Some(&weights), &exact(), &Cancel::new()).unwrap().predict(x.view()).unwrap();
         assert_sound(&p);
-        assert!(
-            p.column(1).iter().chain(p.column(3)).all(|&p| p == 0.0)
-                && p[(0, 0)] > 0.8
-                && p[(14, 2)] > 0.8
-        );
+        assert!(p.column(1).iter().chain(p.column(3)).all(|&p| p == 0.0) && p[(0, 0)] > 0.8 && p[(14, 2)] > 0.8);
     }
 
     #[test]
     fn a_cut_returns_the_current_iterate() {
         let x = fixture::x();
-        let few = fit(
-            x.view(),
-            &CODES,
-            3,
-            None,
-            &LogisticParams {
-                max_iter: 2,
-                ..exact()
-            },
-            &Cancel::new(),
-        )
-        .unwrap();
+        let few = fit(x.view(), &CODES, 3, None, &LogisticParams { max_iter: 2, ..exact() }, &Cancel::new()).unwrap();
         assert_eq!(few.iterations, 2);
         let cancel = Cancel::new();
         cancel.cancel();
-        assert_eq!(
-            fit(x.view(), &CODES, 3, None, &exact(), &cancel),
-            Err(LearnError::Cancelled)
-        );
+        assert_eq!(fit(x.view(), &CODES, 3, None, &exact(), &cancel), Err(LearnError::Cancelled));
     }
 
     #[test]
     fn bad_arguments_and_corrupt_models_are_errors() {
         let x = fixture::x();
         let cancel = Cancel::new();
-        assert!(matches!(
-            fit(x.view(), &CODES, 2, None, &exact(), &cancel),
-            Err(LearnError::Code { row: 10, .. })
-        ));
-        assert!(matches!(
-            fit(x.view(), &CODES[1..], 3, None, &exact(), &cancel),
-            Err(LearnError::Length { .. })
-        ));
+        assert!(matches!(fit(x.view(), &CODES, 2, None, &exact(), &cancel), Err(LearnError::Code { row: 10, .. })));
+        assert!(matches!(fit(x.view(), &CODES[1..], 3, None, &exact(), &cancel), Err(LearnError::Length { .. })));
         let zero = LogisticParams { c: 0.0, ..exact() };
-        assert!(matches!(
-            fit(x.view(), &CODES, 3, None, &zero, &cancel),
-            Err(LearnError::Param { name: "c", .. })
-        ));
+        assert!(matches!(fit(x.view(), &CODES, 3, None, &zero, &cancel), Err(LearnError::Param { name: "c", .. })));
         let model = fit(x.view(), &CODES, 3, None, &exact(), &cancel).unwrap();
         let narrow = x.slice(s![.., 1..]);
-        assert_eq!(
-            model.predict(narrow),
-            Err(LearnError::Columns {
-                expected: 4,
-                found: 3
-            })
-        );
-        assert!(
-            Logistic {
-                codes: vec![0, 1, 7],
-                ..model.clone()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            Logistic {
-                codes: vec![0, 1],
-                ..model.clone()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            Logistic {
-                intercept: vec![0.0],
-                ..model.clone()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            Logistic {
-                coef: model.coef.mapv(|_| f64::NAN),
-                ..model.clone()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            Logistic {
-                classes: usize::MAX,
-                ..model
-            }
-            .check()
-            .is_err()
-        );
+        assert_eq!(model.predict(narrow), Err(LearnError::Columns { expected: 4, found: 3 }));
+        assert!(Logistic { codes: vec![0, 1, 7], ..model.clone() }.check().is_err());
+        assert!(Logistic { codes: vec![0, 1], ..model.clone() }.check().is_err());
+        assert!(Logistic { intercept: vec![0.0], ..model.clone() }.check().is_err());
+        assert!(Logistic { coef: model.coef.mapv(|_| f64::NAN), ..model.clone() }.check().is_err());
+        assert!(Logistic { classes: usize::MAX, ..model }.check().is_err());
     }
 }

@@ -23,34 +23,16 @@ pub(super) struct Problem<'a> {
 }
 
 impl<'a> Problem<'a> {
-    pub fn new(
-        z: &'a Array2<f32>,
-        index: &'a [usize],
-        share: &'a [f64],
-        outputs: usize,
-        penalty: f64,
-    ) -> Self {
+    pub fn new(z: &'a Array2<f32>, index: &'a [usize], share: &'a [f64], outputs: usize, penalty: f64) -> Self {
         let shape = (outputs, z.ncols());
         let scores = Array2::zeros((BLOCK.min(z.nrows()), outputs));
-        Self {
-            z,
-            index,
-            share,
-            outputs,
-            penalty,
-            coef: Array2::zeros(shape),
-            scores,
-            part: Array2::zeros(shape),
-        }
+        Self { z, index, share, outputs, penalty, coef: Array2::zeros(shape), scores, part: Array2::zeros(shape) }
     }
 
     /// Zero coefficients and the intercepts that give the class frequencies.
     pub fn start(&self, classes: usize) -> Vec<f64> {
         let mut prior = vec![0.0f64; classes];
-        self.index
-            .iter()
-            .zip(self.share)
-            .for_each(|(&class, share)| prior[class] += share);
+        self.index.iter().zip(self.share).for_each(|(&class, share)| prior[class] += share);
         let logs: Vec<f64> = prior.iter().map(|p| p.max(1e-300).ln()).collect();
         let mut point = vec![0.0; self.outputs * self.z.ncols()];
         match logs.as_slice() {
@@ -66,10 +48,7 @@ impl<'a> Problem<'a> {
     pub fn eval(&mut self, point: &[f64], gradient: &mut [f64], cancel: &Cancel) -> Option<f64> {
         let (rows, columns) = self.z.dim();
         let (weights, intercept) = point.split_at(self.outputs * columns);
-        self.coef
-            .iter_mut()
-            .zip(weights)
-            .for_each(|(to, &from)| *to = to_f32(from));
+        self.coef.iter_mut().zip(weights).for_each(|(to, &from)| *to = to_f32(from));
         gradient.fill(0.0);
         let mut loss = 0.0;
         for start in (0..rows).step_by(BLOCK) {
@@ -91,16 +70,10 @@ impl<'a> Problem<'a> {
                         [score] => binary(score, intercept[0], class, share),
                         _ => softmax(scores, intercept, class, share),
                     };
-                scores
-                    .iter()
-                    .zip(offsets.iter_mut())
-                    .for_each(|(&r, sum)| *sum += f64::from(r));
+                scores.iter().zip(offsets.iter_mut()).for_each(|(&r, sum)| *sum += f64::from(r));
             }
             multiply_transposed(scores.view(), z, &mut self.part);
-            gradient
-                .iter_mut()
-                .zip(&self.part)
-                .for_each(|(sum, &part)| *sum += f64::from(part));
+            gradient.iter_mut().zip(&self.part).for_each(|(sum, &part)| *sum += f64::from(part));
         }
         for (g, w) in gradient.iter_mut().zip(weights) {
             *g += self.penalty * w;
@@ -131,20 +104,14 @@ fn multiply(z: ArrayView2<'_, f32>, coef: &Array2<f32>, mut scores: ArrayViewMut
 }
 
 /// `part = scores' z`.
-fn multiply_transposed(
-    scores: ArrayView2<'_, f32>,
-    z: ArrayView2<'_, f32>,
-    part: &mut Array2<f32>,
-) {
+fn multiply_transposed(scores: ArrayView2<'_, f32>, z: ArrayView2<'_, f32>, part: &mut Array2<f32>) {
     let single = part.nrows() == 1;
     let (Some(rows), Some(sums), true) = (z.to_slice(), part.as_slice_mut(), single) else {
         return general_mat_mul(1.0, &scores.t(), &z, 0.0, part);
     };
     sums.fill(0.0);
     for (score, row) in scores.iter().zip(rows.chunks_exact(sums.len())) {
-        sums.iter_mut()
-            .zip(row)
-            .for_each(|(sum, v)| *sum += score * v);
+        sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += score * v);
     }
 }
 
@@ -154,28 +121,17 @@ fn binary(score: &mut f32, intercept: f64, class: usize, share: f64) -> f64 {
     // With the sign turned for the first class, the loss is ln(1 + exp(-m)).
     let margin = if class == 1 { score_wide } else { -score_wide };
     let small = (-margin.abs()).exp();
-    let wrong = if margin >= 0.0 {
-        small / (1.0 + small)
-    } else {
-        1.0 / (1.0 + small)
-    };
+    let wrong = if margin >= 0.0 { small / (1.0 + small) } else { 1.0 / (1.0 + small) };
     *score = (share * if class == 1 { -wrong } else { wrong }) as f32;
     small.ln_1p() + (-margin).max(0.0)
 }
 
 /// Loss of one row; replaces the scores by their weighted derivatives.
 fn softmax(scores: &mut [f32], intercept: &[f64], class: usize, share: f64) -> f64 {
-    scores
-        .iter_mut()
-        .zip(intercept)
-        .for_each(|(score, &b)| *score += b as f32);
+    scores.iter_mut().zip(intercept).for_each(|(score, &b)| *score += b as f32);
     let top = scores.iter().copied().fold(f32::MIN, f32::max);
-    let own = scores
-        .get(class)
-        .map_or(0.0, |&score| f64::from(score - top));
-    scores
-        .iter_mut()
-        .for_each(|score| *score = exp_negative(*score - top));
+    let own = scores.get(class).map_or(0.0, |&score| f64::from(score - top));
+    scores.iter_mut().for_each(|score| *score = exp_negative(*score - top));
     let total: f32 = scores.iter().sum();
     let factor = share as f32 / total;
     scores.iter_mut().for_each(|score| *score *= factor);
@@ -197,9 +153,7 @@ fn exp_negative(x: f32) -> f32 {
     let n = rounded - ROUND;
     let f = (x - n * HIGH) - n * LOW;
     let power = f32::from_bits(rounded.to_bits().wrapping_add(127) << 23);
-    let tail = 1.0
-        + f * (1.0
-            + f * (0.5 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f / 720.0)))));
+    let tail = 1.0 + f * (1.0 + f * (0.5 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f / 720.0)))));
     tail * power
 }
 
@@ -229,16 +183,8 @@ mod tests {
     fn the_gradient_is_that_of_the_loss() {
         let z = x();
         for outputs in [1, 3] {
-            let index: Vec<usize> = CODES
-                .iter()
-                .map(|&code| {
-                    if outputs == 1 {
-                        code as usize / 2
-                    } else {
-                        code as usize
-                    }
-                })
-                .collect();
+            let index: Vec<usize> =
+                CODES.iter().map(|&code| if outputs == 1 { code as usize / 2 } else { code as usize }).collect();
             let mut problem = problem(&z, &index, outputs);
             let mut point: Vec<f64> = (0..outputs * 5).map(|i| 0.1 * (i as f64).sin()).collect();
             let (mut gradient, mut unused) = (vec![0.0; point.len()], vec![0.0; point.len()]);
@@ -251,11 +197,7 @@ mod tests {
                     loss
                 };
                 let slope = (at(1e-2) - at(-1e-2)) / 2e-2;
-                assert!(
-                    (slope - gradient[i]).abs() < 1e-3,
-                    "{outputs} {i} {slope} {}",
-                    gradient[i]
-                );
+                assert!((slope - gradient[i]).abs() < 1e-3, "{outputs} {i} {slope} {}", gradient[i]);
             }
         }
     }

@@ -46,9 +46,7 @@ pub enum LearnError {
         found: usize,
     },
     /// The matrix has another width than the one the model was fitted on.
-    #[error(
-        "the model was fitted on {expected} columns but got {found}: pass the same columns in the same order"
-    )]
+    #[error("the model was fitted on {expected} columns but got {found}: pass the same columns in the same order")]
     Columns {
         /// Columns at fit time.
         expected: usize,
@@ -56,9 +54,7 @@ pub enum LearnError {
         found: usize,
     },
     /// A value that is NaN or infinite.
-    #[error(
-        "{what} holds a value that is not finite in row {row}, column {column}: impute or drop it first"
-    )]
+    #[error("{what} holds a value that is not finite in row {row}, column {column}: impute or drop it first")]
     NotFinite {
         /// The argument.
         what: &'static str,
@@ -68,9 +64,7 @@ pub enum LearnError {
         column: usize,
     },
     /// A class code outside `0..classes`.
-    #[error(
-        "row {row} has class code {code} but there are {classes} classes: codes run from 0 to classes - 1"
-    )]
+    #[error("row {row} has class code {code} but there are {classes} classes: codes run from 0 to classes - 1")]
     Code {
         /// Row of the first such code.
         row: usize,
@@ -101,9 +95,7 @@ pub enum LearnError {
         expected: &'static str,
     },
     /// The dense solver would need more memory and time than is sensible.
-    #[error(
-        "{what} needs a {size} x {size} matrix, more than the limit of {limit}: reduce the columns or the rows first"
-    )]
+    #[error("{what} needs a {size} x {size} matrix, more than the limit of {limit}: reduce the columns or the rows first")]
     TooLarge {
         /// The kernel.
         what: &'static str,

@@ -78,10 +78,7 @@ impl<'a> Index<'a> {
         let mean = means(data, None, cancel)?;
         let mut top = 0.0f64;
         for row in data.outer_iter() {
-            top = row
-                .iter()
-                .zip(&mean)
-                .fold(top, |top, (&v, mean)| top.max((f64::from(v) - mean).abs()));
+            top = row.iter().zip(&mean).fold(top, |top, (&v, mean)| top.max((f64::from(v) - mean).abs()));
         }
         let unit = if top > 0.0 { 1.0 / top } else { 1.0 };
         let mut centred = Array2::zeros(data.raw_dim());
@@ -90,22 +87,10 @@ impl<'a> Index<'a> {
             norms.push(centre(from, &mean, unit, to));
         }
         let top_norm = norms.iter().copied().fold(0.0, f32::max);
-        Ok(Self {
-            data,
-            mean,
-            unit,
-            centred,
-            norms,
-            top_norm,
-        })
+        Ok(Self { data, mean, unit, centred, norms, top_norm })
     }
 
-    fn search(
-        &self,
-        x: ArrayView2<'_, f32>,
-        k: usize,
-        cancel: &Cancel,
-    ) -> Result<Vec<Best>, LearnError> {
+    fn search(&self, x: ArrayView2<'_, f32>, k: usize, cancel: &Cancel) -> Result<Vec<Best>, LearnError> {
         let (rows, columns) = self.data.dim();
         let mut queries = Array2::<f32>::zeros(x.raw_dim());
         let mut best: Vec<Best> = Vec::with_capacity(x.nrows());
@@ -119,12 +104,7 @@ impl<'a> Index<'a> {
                 to.fill(0.0);
                 error = f32::INFINITY;
             }
-            best.push(Best {
-                near: Vec::with_capacity(k.min(rows)),
-                norm,
-                error,
-                limit: f32::INFINITY,
-            });
+            best.push(Best { near: Vec::with_capacity(k.min(rows)), norm, error, limit: f32::INFINITY });
         }
         let mut products = Array2::<f32>::zeros((x.nrows(), TRAIN.min(rows)));
         for start in (0..rows).step_by(TRAIN) {
@@ -133,11 +113,7 @@ impl<'a> Index<'a> {
             let train = self.centred.slice(s![start..end, ..]);
             general_mat_mul(-2.0, &queries, &train.t(), 0.0, &mut products);
             let norms = self.norms.get(start..end).unwrap_or_default();
-            for ((best, products), query) in best
-                .iter_mut()
-                .zip(products.outer_iter())
-                .zip(x.outer_iter())
-            {
+            for ((best, products), query) in best.iter_mut().zip(products.outer_iter()).zip(x.outer_iter()) {
                 if cancel.is_cancelled() {
                     return Err(LearnError::Cancelled);
                 }
@@ -161,15 +137,10 @@ impl<'a> Index<'a> {
         let Some(products) = products.to_slice() else {
             return;
         };
-        for (chunk, (products, norms)) in
-            products.chunks(LANES).zip(norms.chunks(LANES)).enumerate()
-        {
+        for (chunk, (products, norms)) in products.chunks(LANES).zip(norms.chunks(LANES)).enumerate() {
             // One comparison per chunk in the common case that no row is near enough.
             let limit = best.limit - best.norm;
-            let any = products
-                .iter()
-                .zip(norms)
-                .fold(false, |any, (p, n)| any | (p + n <= limit));
+            let any = products.iter().zip(norms).fold(false, |any, (p, n)| any | (p + n <= limit));
             if !any {
                 continue;
             }
@@ -180,12 +151,7 @@ impl<'a> Index<'a> {
                 let row = start + chunk * LANES + lane;
                 let distance = exact(query, self.data.row(row));
                 let full = best.near.len() == k;
-                if full
-                    && best
-                        .near
-                        .last()
-                        .is_some_and(|&(_, worst)| distance >= worst)
-                {
+                if full && best.near.last().is_some_and(|&(_, worst)| distance >= worst) {
                     continue;
                 }
                 if full {
@@ -210,12 +176,7 @@ struct Best {
 }
 
 /// Writes the centred, scaled row and returns its squared norm.
-fn centre(
-    from: ArrayView1<'_, f32>,
-    mean: &[f64],
-    unit: f64,
-    to: ndarray::ArrayViewMut1<'_, f32>,
-) -> f32 {
+fn centre(from: ArrayView1<'_, f32>, mean: &[f64], unit: f64, to: ndarray::ArrayViewMut1<'_, f32>) -> f32 {
     let mut norm = 0.0f64;
     for ((to, &from), mean) in to.into_iter().zip(from).zip(mean) {
         *to = to_f32((f64::from(from) - mean) * unit);
@@ -227,20 +188,11 @@ fn centre(
 /// Squared distance in four fixed lanes, which the compiler can keep in one register.
 fn exact(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
     let (Some(a), Some(b)) = (a.to_slice(), b.to_slice()) else {
-        return a
-            .iter()
-            .zip(b)
-            .map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2))
-            .sum();
+        return a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
     };
     let mut lanes = [0.0f64; 4];
     let (a4, b4) = (a.chunks_exact(4), b.chunks_exact(4));
-    let tail: f64 = a4
-        .remainder()
-        .iter()
-        .zip(b4.remainder())
-        .map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2))
-        .sum();
+    let tail: f64 = a4.remainder().iter().zip(b4.remainder()).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
     for (a, b) in a4.zip(b4) {
         for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
             let d = f64::from(a) - f64::from(b);
@@ -259,11 +211,7 @@ mod tests {
 
     fn naive(data: &Array2<f32>, x: &Array2<f32>, k: usize) -> Vec<Vec<(usize, f64)>> {
         let one = |q: ArrayView1<'_, f32>| {
-            let mut all: Vec<_> = data
-                .outer_iter()
-                .map(|row| exact(q, row))
-                .enumerate()
-                .collect();
+            let mut all: Vec<_> = data.outer_iter().map(|row| exact(q, row)).enumerate().collect();
             all.sort_by(|a, b| a.1.total_cmp(&b.1));
             all.truncate(k);
             all
@@ -275,17 +223,11 @@ mod tests {
     fn equals_the_double_loop_with_an_offset_ties_and_several_blocks() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         for (offset, levels) in [(0.0, 1 << 20), (1e6, 1 << 20), (0.0, 3)] {
-            let mut draw = |rows: usize| {
-                Array2::from_shape_fn((rows, 7), |_| {
-                    offset + rng.random_range(0..levels) as f32 / 1000.0
-                })
-            };
+            let mut draw =
+                |rows: usize| Array2::from_shape_fn((rows, 7), |_| offset + rng.random_range(0..levels) as f32 / 1000.0);
             let (data, x) = (draw(2500), draw(70));
             for k in [1, 9] {
-                assert_eq!(
-                    neighbours(data.view(), x.view(), k, &Cancel::new()).unwrap(),
-                    naive(&data, &x, k)
-                );
+                assert_eq!(neighbours(data.view(), x.view(), k, &Cancel::new()).unwrap(), naive(&data, &x, k));
             }
         }
     }
@@ -294,13 +236,8 @@ mod tests {
     fn one_and_two_threads_agree() {
         let data = Array2::from_shape_fn((1500, 5), |(i, j)| ((i * 31 + j * 17) % 101) as f32);
         let run = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
-            pool.install(|| {
-                neighbours(data.view(), data.slice(s![..300, ..]), 7, &Cancel::new()).unwrap()
-            })
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| neighbours(data.view(), data.slice(s![..300, ..]), 7, &Cancel::new()).unwrap())
         };
         assert_eq!(run(1), run(2));
     }
@@ -309,14 +246,8 @@ mod tests {
     fn nasty_tables_equal_the_double_loop() {
         for x in fixture::nasty() {
             let far = &x * 0.0 + f32::MAX;
-            assert_eq!(
-                neighbours(x.view(), x.view(), 3, &Cancel::new()).unwrap(),
-                naive(&x, &x, 3)
-            );
-            assert_eq!(
-                neighbours(x.view(), far.view(), 3, &Cancel::new()).unwrap(),
-                naive(&x, &far, 3)
-            );
+            assert_eq!(neighbours(x.view(), x.view(), 3, &Cancel::new()).unwrap(), naive(&x, &x, 3));
+            assert_eq!(neighbours(x.view(), far.view(), 3, &Cancel::new()).unwrap(), naive(&x, &far, 3));
         }
     }
 }

@@ -8,9 +8,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, s};
 
 use super::LearnError;
-use super::common::{
-    affine_blocks, centred_blocks, check_coef, check_fit, check_input, clamp_coef, standard, to_f32,
-};
+use super::common::{affine_blocks, centred_blocks, check_coef, check_fit, check_input, clamp_coef, standard, to_f32};
 use super::linalg::{add_gram, eigen};
 use super::scale::moments;
 
@@ -28,10 +26,7 @@ pub struct PcaParams {
 
 impl Default for PcaParams {
     fn default() -> Self {
-        Self {
-            n_components: 2,
-            whiten: false,
-        }
+        Self { n_components: 2, whiten: false }
     }
 }
 
@@ -60,22 +55,14 @@ pub struct Pca {
 pub fn fit(x: ArrayView2<'_, f32>, params: &PcaParams, cancel: &Cancel) -> Result<Pca, LearnError> {
     check_fit(x)?;
     if params.n_components == 0 {
-        return Err(LearnError::Param {
-            name: "n_components",
-            value: 0.0,
-            expected: "a number from 1",
-        });
+        return Err(LearnError::Param { name: "n_components", value: 0.0, expected: "a number from 1" });
     }
     let x = standard(x);
     let x = x.view();
     let (rows, columns) = x.dim();
     let side = rows.min(columns);
     if side > MAX_SIDE {
-        return Err(LearnError::TooLarge {
-            what: "PCA",
-            size: side,
-            limit: MAX_SIDE,
-        });
+        return Err(LearnError::TooLarge { what: "PCA", size: side, limit: MAX_SIDE });
     }
     let (mean, variance) = moments(x, None, cancel)?;
     let freedom = rows.saturating_sub(1).max(1) as f64;
@@ -87,27 +74,14 @@ pub fn fit(x: ArrayView2<'_, f32>, params: &PcaParams, cancel: &Cancel) -> Resul
     for mut row in components.outer_iter_mut() {
         // The first of equal loadings decides, with some slack for rounding.
         let top = row.iter().fold(0.0f64, |top, v| top.max(v.abs()));
-        if row
-            .iter()
-            .find(|v| v.abs() >= top * (1.0 - 1e-9))
-            .is_some_and(|v| *v < 0.0)
-        {
+        if row.iter().find(|v| v.abs() >= top * (1.0 - 1e-9)).is_some_and(|v| *v < 0.0) {
             row.iter_mut().for_each(|v| *v = -*v);
         }
     }
     let total = variance.iter().sum::<f64>() * rows as f64;
-    let explained_ratio = values
-        .iter()
-        .map(|v| if total > 0.0 { v / total } else { 0.0 })
-        .collect();
+    let explained_ratio = values.iter().map(|v| if total > 0.0 { v / total } else { 0.0 }).collect();
     let explained_variance = values.iter().map(|v| v / freedom).collect();
-    Ok(Pca {
-        mean,
-        components,
-        explained_variance,
-        explained_ratio,
-        whiten: params.whiten,
-    })
+    Ok(Pca { mean, components, explained_variance, explained_ratio, whiten: params.whiten })
 }
 
 impl Pca {
@@ -117,26 +91,15 @@ impl Pca {
     /// Another number of columns than at fit time, or a value that is not finite.
     pub fn transform(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, LearnError> {
         check_input(x, self.mean.len())?;
-        let scale: Vec<f64> = (self.explained_variance.iter())
-            .map(|&v| {
-                if self.whiten && v > 0.0 {
-                    1.0 / v.sqrt()
-                } else {
-                    1.0
-                }
-            })
-            .collect();
+        let scale: Vec<f64> =
+            (self.explained_variance.iter()).map(|&v| if self.whiten && v > 0.0 { 1.0 / v.sqrt() } else { 1.0 }).collect();
         let mut out = Array2::zeros((x.nrows(), self.components.nrows()));
-        let offset: Vec<f64> = (self.components.outer_iter())
-            .map(|row| -row.iter().zip(&self.mean).map(|(c, m)| c * m).sum::<f64>())
-            .collect();
+        let offset: Vec<f64> =
+            (self.components.outer_iter()).map(|row| -row.iter().zip(&self.mean).map(|(c, m)| c * m).sum::<f64>()).collect();
         affine_blocks(x, self.components.view(), &offset, |start, scores| {
             for (row, scores) in scores.outer_iter().enumerate() {
                 let values = scores.iter().zip(&scale).map(|(v, s)| to_f32(v * s));
-                out.row_mut(start + row)
-                    .iter_mut()
-                    .zip(values)
-                    .for_each(|(to, v)| *to = v);
+                out.row_mut(start + row).iter_mut().zip(values).for_each(|(to, v)| *to = v);
             }
         });
         Ok(out)
@@ -148,23 +111,14 @@ impl Pca {
     /// [`LearnError::Corrupt`] where shapes contradict each other or a number is not finite.
     pub fn check(&self) -> Result<(), LearnError> {
         check_coef("PCA", self.components.iter())?;
-        check_coef(
-            "PCA",
-            self.mean
-                .iter()
-                .chain(&self.explained_variance)
-                .chain(&self.explained_ratio),
-        )?;
+        check_coef("PCA", self.mean.iter().chain(&self.explained_variance).chain(&self.explained_ratio))?;
         let count = self.components.nrows();
         if count == 0
             || self.components.ncols() != self.mean.len()
             || self.explained_variance.len() != count
             || self.explained_ratio.len() != count
         {
-            return Err(LearnError::Corrupt {
-                model: "PCA",
-                problem: "the shapes contradict each other",
-            });
+            return Err(LearnError::Corrupt { model: "PCA", problem: "the shapes contradict each other" });
         }
         Ok(())
     }
@@ -173,16 +127,9 @@ impl Pca {
 /// Scatter along each component, and the components as rows.
 type Spectrum = (Vec<f64>, Array2<f64>);
 
-fn primal(
-    x: ArrayView2<'_, f32>,
-    mean: &[f64],
-    wanted: usize,
-    cancel: &Cancel,
-) -> Result<Spectrum, LearnError> {
+fn primal(x: ArrayView2<'_, f32>, mean: &[f64], wanted: usize, cancel: &Cancel) -> Result<Spectrum, LearnError> {
     let mut scatter = Array2::<f64>::zeros((x.ncols(), x.ncols()));
-    centred_blocks(x, mean, None, cancel, |_, block| {
-        add_gram(&mut scatter, 1.0, block)
-    })?;
+    centred_blocks(x, mean, None, cancel, |_, block| add_gram(&mut scatter, 1.0, block))?;
     let (mut values, vectors) = eigen("PCA", &scatter)?;
     let count = rank(&values).min(wanted);
     values.truncate(count);
@@ -190,12 +137,7 @@ fn primal(
     Ok((values, vectors.slice(s![..count, ..]).to_owned()))
 }
 
-fn dual(
-    x: ArrayView2<'_, f32>,
-    mean: &[f64],
-    wanted: usize,
-    cancel: &Cancel,
-) -> Result<Spectrum, LearnError> {
+fn dual(x: ArrayView2<'_, f32>, mean: &[f64], wanted: usize, cancel: &Cancel) -> Result<Spectrum, LearnError> {
     const COLUMNS: usize = 512;
     let (rows, columns) = x.dim();
     let mut gram = Array2::<f64>::zeros((rows, rows));
@@ -203,16 +145,9 @@ fn dual(
     for start in (0..columns).step_by(COLUMNS) {
         let end = (start + COLUMNS).min(columns);
         let mut part = Array2::<f64>::zeros((rows, end - start));
-        centred_blocks(
-            x.slice(s![.., start..end]),
-            &mean[start..end],
-            None,
-            cancel,
-            |row, block| {
-                part.slice_mut(s![row..row + block.nrows(), ..])
-                    .assign(&block);
-            },
-        )?;
+        centred_blocks(x.slice(s![.., start..end]), &mean[start..end], None, cancel, |row, block| {
+            part.slice_mut(s![row..row + block.nrows(), ..]).assign(&block);
+        })?;
         general_mat_mul(1.0, &part, &part.t(), 1.0, &mut gram);
         parts.push((start, part));
     }
@@ -252,15 +187,7 @@ mod tests {
     #[test]
     fn matches_scikit_learn() {
         let x = fixture::x();
-        let pca = fit(
-            x.view(),
-            &PcaParams {
-                n_components: 3,
-                whiten: false,
-            },
-            &Cancel::new(),
-        )
-        .unwrap();
+        let pca = fit(x.view(), &PcaParams { n_components: 3, whiten: false }, &Cancel::new()).unwrap();
         pca.check().unwrap();
         // scikit-learn up to the sign, which here makes the largest loading positive.
         let expected = array![
@@ -268,51 +195,20 @@ mod tests {
             [0.6566490862, 0.7237141006, -0.2121424960, -0.0067408866],
             [0.6061944688, -0.5604433966, -0.0176378570, -0.5640216053]
         ];
-        assert!(
-            pca.components
-                .iter()
-                .zip(&expected)
-                .all(|(a, b)| (a - b).abs() < 1e-4),
-            "{}",
-            pca.components
-        );
-        for (a, b) in pca
-            .explained_variance
-            .iter()
-            .zip([4.6522976764, 0.2990815335, 0.1048763139])
-        {
+        assert!(pca.components.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4), "{}", pca.components);
+        for (a, b) in pca.explained_variance.iter().zip([4.6522976764, 0.2990815335, 0.1048763139]) {
             assert!((a - b).abs() < 1e-5);
         }
-        for (a, b) in pca
-            .explained_ratio
-            .iter()
-            .zip([0.9177681134, 0.0590004152, 0.0206891612])
-        {
+        for (a, b) in pca.explained_ratio.iter().zip([0.9177681134, 0.0590004152, 0.0206891612]) {
             assert!((a - b).abs() < 1e-5);
         }
         let t = pca.transform(fixture::queries().view()).unwrap();
-        for (a, b) in t
-            .row(0)
-            .iter()
-            .zip([2.421636281, 0.1586495833, 0.0276227453])
-        {
+        for (a, b) in t.row(0).iter().zip([2.421636281, 0.1586495833, 0.0276227453]) {
             assert!((f64::from(a.abs()) - b).abs() < 1e-5);
         }
-        let white = fit(
-            x.view(),
-            &PcaParams {
-                n_components: 3,
-                whiten: true,
-            },
-            &Cancel::new(),
-        )
-        .unwrap();
+        let white = fit(x.view(), &PcaParams { n_components: 3, whiten: true }, &Cancel::new()).unwrap();
         let t = white.transform(fixture::queries().view()).unwrap();
-        for (a, b) in t
-            .row(1)
-            .iter()
-            .zip([0.1243347990, 2.6394625132, 0.9863067138])
-        {
+        for (a, b) in t.row(1).iter().zip([0.1243347990, 2.6394625132, 0.9863067138]) {
             assert!((f64::from(a.abs()) - b).abs() < 1e-4);
         }
     }
@@ -325,19 +221,12 @@ mod tests {
         let a = primal(few, &mean, 2, &Cancel::new()).unwrap();
         let b = dual(few, &mean, 2, &Cancel::new()).unwrap();
         assert!(a.0.iter().zip(&b.0).all(|(a, b)| (a - b).abs() < 1e-9));
-        assert!(
-            a.1.iter()
-                .zip(&b.1)
-                .all(|(a, b)| (a.abs() - b.abs()).abs() < 1e-7)
-        );
+        assert!(a.1.iter().zip(&b.1).all(|(a, b)| (a.abs() - b.abs()).abs() < 1e-7));
     }
 
     #[test]
     fn degenerate_tables_work() {
-        let params = PcaParams {
-            n_components: 10,
-            whiten: true,
-        };
+        let params = PcaParams { n_components: 10, whiten: true };
         let cancel = Cancel::new();
         let cases = [
             array![[1.0f32, 2.0, 3.0]],
@@ -352,23 +241,10 @@ mod tests {
             let t = pca.transform(x.view()).unwrap();
             assert_eq!(t.ncols(), 1, "{x} has rank 1 at most");
             assert!(t.iter().all(|v| v.is_finite()));
-            assert!(matches!(
-                pca.transform(Array2::zeros((1, 9)).view()),
-                Err(LearnError::Columns { .. })
-            ));
+            assert!(matches!(pca.transform(Array2::zeros((1, 9)).view()), Err(LearnError::Columns { .. })));
         }
         let wide = fit(Array2::zeros((1, MAX_SIDE + 1)).view(), &params, &cancel).unwrap();
         assert_eq!(wide.components.dim(), (1, MAX_SIDE + 1));
-        assert!(
-            fit(
-                array![[1.0f32]].view(),
-                &PcaParams {
-                    n_components: 0,
-                    whiten: false
-                },
-                &cancel
-            )
-            .is_err()
-        );
+        assert!(fit(array![[1.0f32]].view(), &PcaParams { n_components: 0, whiten: false }, &cancel).is_err());
     }
 }

@@ -9,8 +9,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 
 use super::LearnError;
 use super::common::{
-    Sample, centred_blocks, check_codes, check_coef, check_input, check_present, clamp_coef,
-    class_means, present, softmax_into,
+    Sample, centred_blocks, check_codes, check_coef, check_input, check_present, clamp_coef, class_means, present, softmax_into,
 };
 use super::linalg::{Cholesky, add_gram};
 use super::scale::moments;
@@ -56,22 +55,14 @@ pub fn fit(
     const WHAT: &str = "quadratic discriminant analysis";
     check_codes(codes, classes, x.nrows())?;
     if !(0.0..=1.0).contains(&params.reg_param) {
-        return Err(LearnError::Param {
-            name: "reg_param",
-            value: params.reg_param,
-            expected: "a number from 0 to 1",
-        });
+        return Err(LearnError::Param { name: "reg_param", value: params.reg_param, expected: "a number from 0 to 1" });
     }
     let sample = Sample::new(x, weights)?;
     let (codes, index) = present(&sample.pick(codes), classes);
     let columns = sample.x.ncols();
     let limit = (MAX_SIZE / codes.len()).isqrt();
     if columns > limit {
-        return Err(LearnError::TooLarge {
-            what: WHAT,
-            size: columns,
-            limit,
-        });
+        return Err(LearnError::TooLarge { what: WHAT, size: columns, limit });
     }
     let (_, variance) = moments(sample.x.view(), Some(&sample.w), cancel)?;
     let (mean, mass) = class_means(&sample, &index, codes.len(), cancel)?;
@@ -79,9 +70,7 @@ pub fn fit(
     let mut whiten = Vec::with_capacity(codes.len());
     let mut offset = Vec::with_capacity(codes.len());
     for (class, mass) in mass.iter().enumerate() {
-        let rows: Vec<usize> = (0..index.len())
-            .filter(|&row| index[row] == class)
-            .collect();
+        let rows: Vec<usize> = (0..index.len()).filter(|&row| index[row] == class).collect();
         let own = sample.x.select(Axis(0), &rows);
         let w: Vec<f64> = rows.iter().map(|&row| sample.w[row]).collect();
         let mut covariance = Array2::<f64>::zeros((columns, columns));
@@ -98,13 +87,7 @@ pub fn fit(
         whiten.push(root);
         offset.push(clamp_coef((mass / sample.total).ln() - 0.5 * log_det));
     }
-    Ok(Qda {
-        classes,
-        codes,
-        mean,
-        whiten,
-        offset,
-    })
+    Ok(Qda { classes, codes, mean, whiten, offset })
 }
 
 impl Qda {
@@ -112,11 +95,7 @@ impl Qda {
     ///
     /// # Errors
     /// Another number of columns than at fit time, a value that is not finite, or a cancelled token.
-    pub fn predict(
-        &self,
-        x: ArrayView2<'_, f32>,
-        cancel: &Cancel,
-    ) -> Result<Array2<f32>, LearnError> {
+    pub fn predict(&self, x: ArrayView2<'_, f32>, cancel: &Cancel) -> Result<Array2<f32>, LearnError> {
         check_input(x, self.mean.ncols())?;
         let mut scores = Array2::<f64>::zeros((x.nrows(), self.codes.len()));
         for (class, (root, offset)) in self.whiten.iter().zip(&self.offset).enumerate() {
@@ -141,22 +120,11 @@ impl Qda {
     pub fn check(&self) -> Result<(), LearnError> {
         const MODEL: &str = "quadratic discriminant";
         check_present(MODEL, &self.codes, self.classes)?;
-        check_coef(
-            MODEL,
-            self.mean
-                .iter()
-                .chain(&self.offset)
-                .chain(self.whiten.iter().flatten()),
-        )?;
+        check_coef(MODEL, self.mean.iter().chain(&self.offset).chain(self.whiten.iter().flatten()))?;
         let (count, columns) = self.mean.dim();
         let counts = [count, self.whiten.len(), self.offset.len()];
-        if counts.iter().any(|&n| n != self.codes.len())
-            || self.whiten.iter().any(|w| w.dim() != (columns, columns))
-        {
-            return Err(LearnError::Corrupt {
-                model: MODEL,
-                problem: "the shapes do not fit the classes",
-            });
+        if counts.iter().any(|&n| n != self.codes.len()) || self.whiten.iter().any(|w| w.dim() != (columns, columns)) {
+            return Err(LearnError::Corrupt { model: MODEL, problem: "the shapes do not fit the classes" });
         }
         Ok(())
     }
@@ -178,10 +146,7 @@ mod tests {
         // From scipy's multivariate normal density with the same covariances.
         assert_probabilities(
             &model.predict(q.view(), &Cancel::new()).unwrap(),
-            &array![
-                [0.552673377, 0.445490749, 0.001835874],
-                [0.000059374, 0.456172785, 0.543767841]
-            ],
+            &array![[0.552673377, 0.445490749, 0.001835874], [0.000059374, 0.456172785, 0.543767841]],
             1e-5,
         );
     }
@@ -192,15 +157,7 @@ mod tests {
         let codes: Vec<u32> = rows.iter().map(|&row| CODES[row]).collect();
         let params = QdaParams { reg_param: 0.01 };
         let a = fit(x.view(), &CODES, 3, Some(&WEIGHTS), &params, &Cancel::new()).unwrap();
-        let b = fit(
-            x.select(Axis(0), &rows).view(),
-            &codes,
-            3,
-            None,
-            &params,
-            &Cancel::new(),
-        )
-        .unwrap();
+        let b = fit(x.select(Axis(0), &rows).view(), &codes, 3, None, &params, &Cancel::new()).unwrap();
         let pairs = a.whiten.iter().flatten().zip(b.whiten.iter().flatten());
         assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-6));
     }
@@ -211,25 +168,11 @@ mod tests {
         for x in fixture::nasty() {
             for classes in [1u32, 2, 100] {
                 for reg_param in [0.0, 0.5, 1.0] {
-                    let codes: Vec<u32> = (0..x.nrows() as u32)
-                        .map(|row| (row * 7) % classes)
-                        .collect();
-                    let model = fit(
-                        x.view(),
-                        &codes,
-                        classes as usize,
-                        None,
-                        &QdaParams { reg_param },
-                        &cancel,
-                    )
-                    .unwrap();
+                    let codes: Vec<u32> = (0..x.nrows() as u32).map(|row| (row * 7) % classes).collect();
+                    let model = fit(x.view(), &codes, classes as usize, None, &QdaParams { reg_param }, &cancel).unwrap();
                     model.check().unwrap();
                     assert_sound(&model.predict(x.view(), &cancel).unwrap());
-                    assert_sound(
-                        &model
-                            .predict((&x * 0.0 + f32::MAX).view(), &cancel)
-                            .unwrap(),
-                    );
+                    assert_sound(&model.predict((&x * 0.0 + f32::MAX).view(), &cancel).unwrap());
                 }
             }
         }
@@ -238,38 +181,11 @@ mod tests {
     #[test]
     fn bad_arguments_and_corrupt_models_are_errors() {
         let (x, cancel) = (fixture::x(), Cancel::new());
-        assert!(
-            fit(
-                x.view(),
-                &CODES,
-                3,
-                None,
-                &QdaParams { reg_param: -0.5 },
-                &cancel
-            )
-            .is_err()
-        );
+        assert!(fit(x.view(), &CODES, 3, None, &QdaParams { reg_param: -0.5 }, &cancel).is_err());
         let model = fit(x.view(), &CODES, 3, None, &Default::default(), &cancel).unwrap();
-        assert!(matches!(
-            model.predict(array![[1.0f32]].view(), &cancel),
-            Err(LearnError::Columns { .. })
-        ));
-        assert!(
-            Qda {
-                offset: vec![],
-                ..model.clone()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            Qda {
-                whiten: vec![Array2::zeros((3, 4)); 3],
-                ..model.clone()
-            }
-            .check()
-            .is_err()
-        );
+        assert!(matches!(model.predict(array![[1.0f32]].view(), &cancel), Err(LearnError::Columns { .. })));
+        assert!(Qda { offset: vec![], ..model.clone() }.check().is_err());
+        assert!(Qda { whiten: vec![Array2::zeros((3, 4)); 3], ..model.clone() }.check().is_err());
         cancel.cancel();
         assert_eq!(model.predict(x.view(), &cancel), Err(LearnError::Cancelled));
     }

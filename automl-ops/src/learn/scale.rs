@@ -27,10 +27,7 @@ impl Scaler {
         check_fit(x)?;
         let x = standard(x);
         let (mean, variance) = moments(x.view(), None, cancel)?;
-        let scale = variance
-            .iter()
-            .map(|&v| if v > 0.0 { v.sqrt() } else { 1.0 })
-            .collect();
+        let scale = variance.iter().map(|&v| if v > 0.0 { v.sqrt() } else { 1.0 }).collect();
         Ok(Self { mean, scale })
     }
 
@@ -43,9 +40,7 @@ impl Scaler {
         let inverse: Vec<f64> = self.scale.iter().map(|s| 1.0 / s).collect();
         let mut out = Array2::zeros(x.raw_dim());
         for (mut to, from) in out.outer_iter_mut().zip(x.outer_iter()) {
-            for (((to, &from), mean), inverse) in
-                to.iter_mut().zip(from).zip(&self.mean).zip(&inverse)
-            {
+            for (((to, &from), mean), inverse) in to.iter_mut().zip(from).zip(&self.mean).zip(&inverse) {
                 *to = to_f32((f64::from(from) - mean) * inverse);
             }
         }
@@ -66,10 +61,7 @@ impl Scaler {
         } else {
             return Ok(());
         };
-        Err(LearnError::Corrupt {
-            model: "scaler",
-            problem,
-        })
+        Err(LearnError::Corrupt { model: "scaler", problem })
     }
 }
 
@@ -77,17 +69,8 @@ impl Scaler {
 const ROWS: usize = 4096;
 
 /// Weighted mean of each column of a matrix with at least one row. `weights` are above zero.
-pub(super) fn means(
-    x: ArrayView2<'_, f32>,
-    weights: Option<&[f64]>,
-    cancel: &Cancel,
-) -> Result<Vec<f64>, LearnError> {
-    let first: Vec<f64> = x
-        .outer_iter()
-        .take(1)
-        .flatten()
-        .map(|&v| f64::from(v))
-        .collect();
+pub(super) fn means(x: ArrayView2<'_, f32>, weights: Option<&[f64]>, cancel: &Cancel) -> Result<Vec<f64>, LearnError> {
+    let first: Vec<f64> = x.outer_iter().take(1).flatten().map(|&v| f64::from(v)).collect();
     let total: f64 = weights.map_or(x.nrows() as f64, |w| w.iter().sum());
     let mut mean = vec![0.0; x.ncols()];
     for (row, values) in x.outer_iter().enumerate() {
@@ -164,32 +147,12 @@ mod tests {
         assert!(Scaler::fit(Array2::zeros((0, 3)).view(), &cancel).is_err());
         assert!(matches!(
             Scaler::fit(array![[1.0f32, f32::NAN]].view(), &cancel),
-            Err(LearnError::NotFinite {
-                row: 0,
-                column: 1,
-                ..
-            })
+            Err(LearnError::NotFinite { row: 0, column: 1, .. })
         ));
         let scaler = Scaler::fit(array![[1.0f32, 2.0]].view(), &cancel).unwrap();
-        assert!(matches!(
-            scaler.transform(array![[1.0f32]].view()),
-            Err(LearnError::Columns {
-                expected: 2,
-                found: 1
-            })
-        ));
-        assert!(
-            Scaler {
-                mean: vec![0.0],
-                scale: vec![0.0]
-            }
-            .check()
-            .is_err()
-        );
+        assert!(matches!(scaler.transform(array![[1.0f32]].view()), Err(LearnError::Columns { expected: 2, found: 1 })));
+        assert!(Scaler { mean: vec![0.0], scale: vec![0.0] }.check().is_err());
         cancel.cancel();
-        assert_eq!(
-            Scaler::fit(array![[1.0f32]].view(), &cancel),
-            Err(LearnError::Cancelled)
-        );
+        assert_eq!(Scaler::fit(array![[1.0f32]].view(), &cancel), Err(LearnError::Cancelled));
     }
 }

@@ -21,12 +21,7 @@ const BINS: usize = 16;
 ///
 /// # Errors
 /// No class code a row, a code outside `0..classes`, or a cancelled token.
-pub fn f_classif(
-    x: ArrayView2<'_, f32>,
-    codes: &[u32],
-    classes: usize,
-    cancel: &Cancel,
-) -> Result<Vec<f64>, LearnError> {
+pub fn f_classif(x: ArrayView2<'_, f32>, codes: &[u32], classes: usize, cancel: &Cancel) -> Result<Vec<f64>, LearnError> {
     check_codes(codes, classes, x.nrows())?;
     let (seen, index) = present(codes, classes);
     score_columns(x, cancel, |values| {
@@ -38,24 +33,10 @@ pub fn f_classif(
             count[class] += 1.0;
             mean[class] += v - centre;
         }
-        mean.iter_mut()
-            .zip(&count)
-            .for_each(|(mean, count)| *mean /= count);
-        let between: f64 = mean
-            .iter()
-            .zip(&count)
-            .map(|(mean, count)| count * mean * mean)
-            .sum();
-        let within: f64 = index
-            .iter()
-            .zip(values)
-            .map(|(&class, v)| (v - centre - mean[class]).powi(2))
-            .sum();
-        quotient(
-            between,
-            within,
-            (n - seen.len() as f64) / (seen.len() as f64 - 1.0),
-        )
+        mean.iter_mut().zip(&count).for_each(|(mean, count)| *mean /= count);
+        let between: f64 = mean.iter().zip(&count).map(|(mean, count)| count * mean * mean).sum();
+        let within: f64 = index.iter().zip(values).map(|(&class, v)| (v - centre - mean[class]).powi(2)).sum();
+        quotient(between, within, (n - seen.len() as f64) / (seen.len() as f64 - 1.0))
     })
 }
 
@@ -63,11 +44,7 @@ pub fn f_classif(
 ///
 /// # Errors
 /// Not one finite target a row, or a cancelled token.
-pub fn f_regression(
-    x: ArrayView2<'_, f32>,
-    y: &[f32],
-    cancel: &Cancel,
-) -> Result<Vec<f64>, LearnError> {
+pub fn f_regression(x: ArrayView2<'_, f32>, y: &[f32], cancel: &Cancel) -> Result<Vec<f64>, LearnError> {
     check_targets(y, x.nrows())?;
     let n = y.len() as f64;
     let y_mean = y.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
@@ -100,20 +77,14 @@ pub fn mutual_info_classif(
 ) -> Result<Vec<f64>, LearnError> {
     check_codes(codes, classes, x.nrows())?;
     let (seen, index) = present(codes, classes);
-    score_columns(x, cancel, |values| {
-        information(&bins(values), &index, seen.len())
-    })
+    score_columns(x, cancel, |values| information(&bins(values), &index, seen.len()))
 }
 
 /// Mutual information, in nats, of each binned column with the binned target.
 ///
 /// # Errors
 /// Not one finite target a row, or a cancelled token.
-pub fn mutual_info_regression(
-    x: ArrayView2<'_, f32>,
-    y: &[f32],
-    cancel: &Cancel,
-) -> Result<Vec<f64>, LearnError> {
+pub fn mutual_info_regression(x: ArrayView2<'_, f32>, y: &[f32], cancel: &Cancel) -> Result<Vec<f64>, LearnError> {
     check_targets(y, x.nrows())?;
     let y: Vec<f64> = y.iter().map(|&v| f64::from(v)).collect();
     let index = bins(&y);
@@ -122,13 +93,7 @@ pub fn mutual_info_regression(
 
 /// Indices of the `k` highest scores, best first; equal scores by lower index, NaN last.
 pub fn top_k(scores: &[f64], k: usize) -> Vec<usize> {
-    let key = |i: usize| {
-        scores
-            .get(i)
-            .copied()
-            .filter(|v| !v.is_nan())
-            .unwrap_or(f64::NEG_INFINITY)
-    };
+    let key = |i: usize| scores.get(i).copied().filter(|v| !v.is_nan()).unwrap_or(f64::NEG_INFINITY);
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| key(b).total_cmp(&key(a)));
     order.truncate(k);
@@ -136,33 +101,18 @@ pub fn top_k(scores: &[f64], k: usize) -> Vec<usize> {
 }
 
 /// Scores each column that is finite and not constant.
-fn score_columns(
-    x: ArrayView2<'_, f32>,
-    cancel: &Cancel,
-    score: impl Fn(&[f64]) -> f64 + Sync,
-) -> Result<Vec<f64>, LearnError> {
+fn score_columns(x: ArrayView2<'_, f32>, cancel: &Cancel, score: impl Fn(&[f64]) -> f64 + Sync) -> Result<Vec<f64>, LearnError> {
     let one = |column: ArrayView1<'_, f32>| {
         if cancel.is_cancelled() {
             return Err(LearnError::Cancelled);
         }
         let values: Vec<f64> = column.iter().map(|&v| f64::from(v)).collect();
         let varies = values.windows(2).any(|pair| pair[0] != pair[1]);
-        let score = if varies && values.iter().all(|v| v.is_finite()) {
-            score(&values)
-        } else {
-            0.0
-        };
-        Ok(if score > 0.0 {
-            score.min(f64::MAX)
-        } else {
-            0.0
-        })
+        let score = if varies && values.iter().all(|v| v.is_finite()) { score(&values) } else { 0.0 };
+        Ok(if score > 0.0 { score.min(f64::MAX) } else { 0.0 })
     };
     let columns: Vec<usize> = (0..x.ncols()).collect();
-    columns
-        .into_par_iter()
-        .map(|column| one(x.column(column)))
-        .collect()
+    columns.into_par_iter().map(|column| one(x.column(column))).collect()
 }
 
 /// `a / b * factor`; 0 without degrees of freedom, the largest number where only `b` vanishes.
@@ -185,15 +135,10 @@ fn bins(values: &[f64]) -> Vec<usize> {
     let mut cuts: Vec<f64> = if distinct.len() <= BINS {
         distinct.split_off(distinct.len().min(1))
     } else {
-        (1..BINS)
-            .filter_map(|q| sorted.get(q * sorted.len() / BINS).copied())
-            .collect()
+        (1..BINS).filter_map(|q| sorted.get(q * sorted.len() / BINS).copied()).collect()
     };
     cuts.dedup();
-    values
-        .iter()
-        .map(|v| cuts.partition_point(|cut| cut <= v))
-        .collect()
+    values.iter().map(|v| cuts.partition_point(|cut| cut <= v)).collect()
 }
 
 /// Mutual information of two discrete variables; `a` is below [`BINS`], `b` below `width`.
@@ -258,12 +203,7 @@ mod tests {
 
     #[test]
     fn useless_columns_score_zero_and_perfect_ones_stay_finite() {
-        let x = array![
-            [1.0f32, f32::NAN, 0.0, 1e30],
-            [1.0, 2.0, 0.0, -1e30],
-            [1.0, 3.0, 1.0, 1e30],
-            [1.0, 0.0, 1.0, 0.0]
-        ];
+        let x = array![[1.0f32, f32::NAN, 0.0, 1e30], [1.0, 2.0, 0.0, -1e30], [1.0, 3.0, 1.0, 1e30], [1.0, 0.0, 1.0, 0.0]];
         let (codes, y, cancel) = ([0, 0, 1, 1], [0.0f32, 0.0, 1.0, 1.0], Cancel::new());
         for scores in [
             f_classif(x.view(), &codes, 100, &cancel).unwrap(),
@@ -275,21 +215,12 @@ mod tests {
             assert!(scores.iter().all(|s| s.is_finite() && *s >= 0.0));
             assert_eq!(top_k(&scores, 1), vec![2]);
         }
-        assert_eq!(
-            f_classif(x.view(), &[0; 4], 1, &cancel).unwrap(),
-            vec![0.0; 4]
-        );
-        assert_eq!(
-            f_classif(x.slice(ndarray::s![..1, ..]), &[0], 1, &cancel).unwrap(),
-            vec![0.0; 4]
-        );
+        assert_eq!(f_classif(x.view(), &[0; 4], 1, &cancel).unwrap(), vec![0.0; 4]);
+        assert_eq!(f_classif(x.slice(ndarray::s![..1, ..]), &[0], 1, &cancel).unwrap(), vec![0.0; 4]);
         assert!(f_classif(x.view(), &[0, 0, 0, 9], 2, &cancel).is_err());
         assert!(f_regression(x.view(), &[0.0], &cancel).is_err());
         cancel.cancel();
-        assert_eq!(
-            f_regression(x.view(), &y, &cancel),
-            Err(LearnError::Cancelled)
-        );
+        assert_eq!(f_regression(x.view(), &y, &cancel), Err(LearnError::Cancelled));
     }
 
     #[test]

@@ -6,31 +6,16 @@ use super::*;
 
 const TRUTH: [u32; 10] = [0, 1, 2, 2, 1, 0, 2, 1, 0, 2];
 const PROBABILITIES: [f32; 30] = [
-    0.7, 0.2, 0.1, 0.2, 0.5, 0.3, 0.1, 0.2, 0.7, 0.3, 0.4, 0.3, 0.25, 0.5, 0.25, 0.4, 0.4, 0.2,
-    0.2, 0.2, 0.6, 0.6, 0.3, 0.1, 0.5, 0.25, 0.25, 0.1, 0.1, 0.8,
+    0.7, 0.2, 0.1, 0.2, 0.5, 0.3, 0.1, 0.2, 0.7, 0.3, 0.4, 0.3, 0.25, 0.5, 0.25, 0.4, 0.4, 0.2, 0.2, 0.2, 0.6, 0.6, 0.3, 0.1,
+    0.5, 0.25, 0.25, 0.1, 0.1, 0.8,
 ];
 const WEIGHTS: [f32; 10] = [1.0, 2.0, 1.0, 0.5, 1.0, 3.0, 1.0, 1.0, 2.0, 0.25];
 
-fn classes(
-    metric: Metric,
-    truth: &[u32],
-    values: &[f32],
-    classes: usize,
-    weights: Option<&[f32]>,
-) -> Result<f64, MetricError> {
-    metric.score(
-        Truth::Classes(truth),
-        Predictions::Probabilities { values, classes },
-        weights,
-    )
+fn classes(metric: Metric, truth: &[u32], values: &[f32], classes: usize, weights: Option<&[f32]>) -> Result<f64, MetricError> {
+    metric.score(Truth::Classes(truth), Predictions::Probabilities { values, classes }, weights)
 }
 
-fn values(
-    metric: Metric,
-    truth: &[f32],
-    values: &[f32],
-    weights: Option<&[f32]>,
-) -> Result<f64, MetricError> {
+fn values(metric: Metric, truth: &[f32], values: &[f32], weights: Option<&[f32]>) -> Result<f64, MetricError> {
     metric.score(Truth::Values(truth), Predictions::Values(values), weights)
 }
 
@@ -62,45 +47,20 @@ fn two_classes_with_ties() {
     let both: Vec<f32> = second.iter().flat_map(|p| [1.0 - p, *p]).collect();
     let weights = [1.0, 2.0, 3.0, 1.0, 0.5, 2.0, 1.0, 4.0];
     close(classes(Metric::RocAuc, &truth, &both, 2, None), 0.8125);
-    close(
-        classes(Metric::F1, &truth, &both, 2, None),
-        0.7333333333333334,
-    );
-    close(
-        classes(Metric::RocAuc, &truth, &both, 2, Some(&weights)),
-        0.7692307692307692,
-    );
-    close(
-        classes(Metric::F1, &truth, &both, 2, Some(&weights)),
-        0.5684523809523809,
-    );
+    close(classes(Metric::F1, &truth, &both, 2, None), 0.7333333333333334);
+    close(classes(Metric::RocAuc, &truth, &both, 2, Some(&weights)), 0.7692307692307692);
+    close(classes(Metric::F1, &truth, &both, 2, Some(&weights)), 0.5684523809523809);
 }
 
 #[test]
 fn regression_scores() {
-    let (truth, found, weights) = (
-        [3.0, -0.5, 2.0, 7.0],
-        [2.5, 0.0, 2.0, 8.0],
-        [1.0, 2.0, 0.5, 1.0],
-    );
-    close(
-        values(Metric::Rmse, &truth, &found, None),
-        0.6123724356957945,
-    );
+    let (truth, found, weights) = ([3.0, -0.5, 2.0, 7.0], [2.5, 0.0, 2.0, 8.0], [1.0, 2.0, 0.5, 1.0]);
+    close(values(Metric::Rmse, &truth, &found, None), 0.6123724356957945);
     close(values(Metric::Mae, &truth, &found, None), 0.5);
     close(values(Metric::R2, &truth, &found, None), 0.9486081370449679);
-    close(
-        values(Metric::Rmse, &truth, &found, Some(&weights)),
-        0.6236095644623235,
-    );
-    close(
-        values(Metric::Mae, &truth, &found, Some(&weights)),
-        0.5555555555555556,
-    );
-    close(
-        values(Metric::R2, &truth, &found, Some(&weights)),
-        0.9542815674891146,
-    );
+    close(values(Metric::Rmse, &truth, &found, Some(&weights)), 0.6236095644623235);
+    close(values(Metric::Mae, &truth, &found, Some(&weights)), 0.5555555555555556);
+    close(values(Metric::R2, &truth, &found, Some(&weights)), 0.9542815674891146);
     assert_eq!(values(Metric::R2, &[2.0, 2.0], &[2.0, 2.0], None), Ok(1.0));
     assert_eq!(values(Metric::R2, &[2.0, 2.0], &[2.0, 3.0], None), Ok(0.0));
 }
@@ -109,119 +69,40 @@ fn regression_scores() {
 fn classes_that_do_not_occur_do_not_count() {
     // Class 2 is neither true nor predicted, class 1 is predicted but never true.
     let probabilities = [0.9, 0.1, 0.0, 0.2, 0.8, 0.0];
-    assert_eq!(
-        classes(Metric::BalancedAccuracy, &[0, 0], &probabilities, 3, None),
-        Ok(0.5)
-    );
-    close(
-        classes(Metric::F1, &[0, 0], &probabilities, 3, None),
-        (2.0 / 3.0 + 0.0) / 2.0,
-    );
+    assert_eq!(classes(Metric::BalancedAccuracy, &[0, 0], &probabilities, 3, None), Ok(0.5));
+    close(classes(Metric::F1, &[0, 0], &probabilities, 3, None), (2.0 / 3.0 + 0.0) / 2.0);
     let three = [0.9, 0.1, 0.0, 0.2, 0.8, 0.0, 0.6, 0.4, 0.0];
-    assert_eq!(
-        classes(Metric::RocAuc, &[0, 1, 0], &three, 3, None),
-        Ok(1.0)
-    );
+    assert_eq!(classes(Metric::RocAuc, &[0, 1, 0], &three, 3, None), Ok(1.0));
 }
 
 #[test]
 fn certain_mistakes_cost_much_but_not_infinitely() {
-    close(
-        classes(Metric::LogLoss, &[1], &[1.0, 0.0], 2, None),
-        -(1e-15_f64).ln(),
-    );
+    close(classes(Metric::LogLoss, &[1], &[1.0, 0.0], 2, None), -(1e-15_f64).ln());
     close(classes(Metric::LogLoss, &[1], &[0.0, 1.0], 2, None), 0.0);
-    close(
-        classes(Metric::LogLoss, &[1], &[0.0, 0.0], 2, None),
-        2.0_f64.ln(),
-    );
-    close(
-        classes(Metric::LogLoss, &[1], &[0.4, 0.4], 2, None),
-        2.0_f64.ln(),
-    );
+    close(classes(Metric::LogLoss, &[1], &[0.0, 0.0], 2, None), 2.0_f64.ln());
+    close(classes(Metric::LogLoss, &[1], &[0.4, 0.4], 2, None), 2.0_f64.ln());
 }
 
 #[test]
 fn what_has_no_score_is_an_error() {
-    let undefined =
-        |result: Result<f64, MetricError>| matches!(result, Err(MetricError::Undefined { .. }));
-    assert!(undefined(classes(
-        Metric::RocAuc,
-        &[1, 1],
-        &[0.5; 4],
-        2,
-        None
-    )));
-    assert!(undefined(classes(
-        Metric::RocAuc,
-        &[1, 1],
-        &[0.5; 6],
-        3,
-        None
-    )));
-    assert!(undefined(classes(
-        Metric::RocAuc,
-        &[0, 1],
-        &[0.5; 4],
-        2,
-        Some(&[1.0, 0.0])
-    )));
+    let undefined = |result: Result<f64, MetricError>| matches!(result, Err(MetricError::Undefined { .. }));
+    assert!(undefined(classes(Metric::RocAuc, &[1, 1], &[0.5; 4], 2, None)));
+    assert!(undefined(classes(Metric::RocAuc, &[1, 1], &[0.5; 6], 3, None)));
+    assert!(undefined(classes(Metric::RocAuc, &[0, 1], &[0.5; 4], 2, Some(&[1.0, 0.0]))));
     assert!(undefined(classes(Metric::Accuracy, &[], &[], 2, None)));
-    assert!(undefined(classes(
-        Metric::Accuracy,
-        &[0],
-        &[1.0, 0.0],
-        2,
-        Some(&[0.0])
-    )));
+    assert!(undefined(classes(Metric::Accuracy, &[0], &[1.0, 0.0], 2, Some(&[0.0]))));
     assert!(undefined(values(Metric::R2, &[1.0], &[1.0], None)));
     let value = |result: Result<f64, MetricError>, row| matches!(result, Err(MetricError::Value { row: r, .. }) if r == row);
-    assert!(value(
-        classes(Metric::LogLoss, &[0, 2], &[0.5; 4], 2, None),
-        1
-    ));
-    assert!(value(
-        classes(Metric::LogLoss, &[0, u32::MAX], &[0.5; 4], 2, None),
-        1
-    ));
-    assert!(value(
-        classes(
-            Metric::LogLoss,
-            &[0, 1],
-            &[0.5, 0.5, f32::NAN, 0.5],
-            2,
-            None
-        ),
-        1
-    ));
+    assert!(value(classes(Metric::LogLoss, &[0, 2], &[0.5; 4], 2, None), 1));
+    assert!(value(classes(Metric::LogLoss, &[0, u32::MAX], &[0.5; 4], 2, None), 1));
+    assert!(value(classes(Metric::LogLoss, &[0, 1], &[0.5, 0.5, f32::NAN, 0.5], 2, None), 1));
     assert!(value(classes(Metric::LogLoss, &[0], &[], 0, None), 0));
-    assert!(value(
-        values(Metric::Rmse, &[0.0, f32::NAN], &[0.0, 0.0], None),
-        1
-    ));
-    assert!(value(
-        values(Metric::Rmse, &[0.0], &[f32::INFINITY], None),
-        0
-    ));
-    assert!(value(
-        values(Metric::Rmse, &[0.0, 0.0], &[0.0, 0.0], Some(&[1.0, -1.0])),
-        1
-    ));
-    assert!(matches!(
-        classes(Metric::F1, &[0, 1], &[0.5; 3], 2, None),
-        Err(MetricError::Shape {
-            expected: 4,
-            found: 3,
-            ..
-        })
-    ));
-    let error = classes(Metric::Rmse, &[0], &[0.5; 2], 2, None)
-        .unwrap_err()
-        .to_string();
-    assert_eq!(
-        error,
-        "`rmse` scores numbers; choose a metric of the task, such as `balanced_accuracy`"
-    );
+    assert!(value(values(Metric::Rmse, &[0.0, f32::NAN], &[0.0, 0.0], None), 1));
+    assert!(value(values(Metric::Rmse, &[0.0], &[f32::INFINITY], None), 0));
+    assert!(value(values(Metric::Rmse, &[0.0, 0.0], &[0.0, 0.0], Some(&[1.0, -1.0])), 1));
+    assert!(matches!(classes(Metric::F1, &[0, 1], &[0.5; 3], 2, None), Err(MetricError::Shape { expected: 4, found: 3, .. })));
+    let error = classes(Metric::Rmse, &[0], &[0.5; 2], 2, None).unwrap_err().to_string();
+    assert_eq!(error, "`rmse` scores numbers; choose a metric of the task, such as `balanced_accuracy`");
 }
 
 #[test]
@@ -244,17 +125,10 @@ fn names_aliases_and_mistakes() {
         assert_eq!(json, format!("\"{}\"", metric.name()));
         assert_eq!(serde_json::from_str::<Metric>(&json).unwrap(), metric);
         // The schema must offer the very names that parsing takes.
-        assert!(
-            serde_json::to_string(&schemars::schema_for!(Metric))
-                .unwrap()
-                .contains(&json)
-        );
+        assert!(serde_json::to_string(&schemars::schema_for!(Metric)).unwrap().contains(&json));
         assert_eq!(metric.task().default_metric().task(), metric.task());
     }
-    let error = "ballanced_accuracy"
-        .parse::<Metric>()
-        .unwrap_err()
-        .to_string();
+    let error = "ballanced_accuracy".parse::<Metric>().unwrap_err().to_string();
     assert!(error.starts_with("there is no metric `ballanced_accuracy` (did you mean `balanced_accuracy`?); the metrics are"));
     assert!(Metric::R2.maximize() && !Metric::LogLoss.maximize());
 }

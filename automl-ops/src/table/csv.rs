@@ -14,11 +14,7 @@ use super::source::Input;
 use super::{DataError, MISSING, ReadOptions, Schema, Table, sniff, wanted};
 
 /// Reads the columns of a delimited file; all of them without a schema.
-pub(super) fn read(
-    input: &Input,
-    schema: Option<&Schema>,
-    options: &ReadOptions,
-) -> Result<Table, DataError> {
+pub(super) fn read(input: &Input, schema: Option<&Schema>, options: &ReadOptions) -> Result<Table, DataError> {
     let mut warnings = Vec::new();
     let layout = Layout::find(input, options, &mut warnings)?;
     let wants = wanted(&input.file, &layout.names, schema, options)?;
@@ -31,19 +27,12 @@ pub(super) fn read(
     layout.look_ahead(input, &missing, &mut cells);
     let rows = layout.pass(input, &missing, &mut cells)?;
     if rows == 0 {
-        return Err(DataError::NoRows {
-            file: input.file.clone(),
-            columns: layout.names.len(),
-        });
+        return Err(DataError::NoRows { file: input.file.clone(), columns: layout.names.len() });
     }
     let lost = |cells: &Cells| matches!(cells, Cells::Lost);
     if cells.iter().any(lost) {
         let again = |cells: &Cells| {
-            if lost(cells) {
-                Cells::Strings(Strings::default())
-            } else {
-                Cells::Skipped
-            }
+            if lost(cells) { Cells::Strings(Strings::default()) } else { Cells::Skipped }
         };
         let mut found: Vec<Cells> = cells.iter().map(again).collect();
         layout.pass(input, &missing, &mut found)?;
@@ -69,12 +58,7 @@ pub(super) fn read(
         }
         columns.push(column);
     }
-    Ok(Table {
-        name: input.file.clone(),
-        columns,
-        rows,
-        warnings,
-    })
+    Ok(Table { name: input.file.clone(), columns, rows, warnings })
 }
 
 /// Names and delimiter of a file.
@@ -117,37 +101,21 @@ enum Refused {
 }
 
 impl Layout {
-    fn find(
-        input: &Input,
-        options: &ReadOptions,
-        warnings: &mut Vec<String>,
-    ) -> Result<Self, DataError> {
-        let delimiter = options
-            .delimiter
-            .unwrap_or_else(|| sniff::delimiter(&input.head, &input.file, input.cut));
-        let mut layout = Self {
-            names: Vec::new(),
-            delimiter,
-        };
+    fn find(input: &Input, options: &ReadOptions, warnings: &mut Vec<String>) -> Result<Self, DataError> {
+        let delimiter = options.delimiter.unwrap_or_else(|| sniff::delimiter(&input.head, &input.file, input.cut));
+        let mut layout = Self { names: Vec::new(), delimiter };
         let (mut reader, mut record) = (layout.reader(input)?, ByteRecord::new());
         if !next(input, &mut reader, &mut record)? {
-            return Err(DataError::Empty {
-                file: input.file.clone(),
-            });
+            return Err(DataError::Empty { file: input.file.clone() });
         }
         let mut header = Vec::with_capacity(record.len());
         for (position, cell) in record.iter().enumerate() {
-            let name =
-                std::str::from_utf8(cell.trim_ascii()).map_err(|error| DataError::NotUtf8 {
-                    file: input.file.clone(),
-                    line: input.line(offset(&record)),
-                    column: format!("column_{}", position + 1),
-                    byte: cell
-                        .trim_ascii()
-                        .get(error.valid_up_to())
-                        .copied()
-                        .unwrap_or(0),
-                })?;
+            let name = std::str::from_utf8(cell.trim_ascii()).map_err(|error| DataError::NotUtf8 {
+                file: input.file.clone(),
+                line: input.line(offset(&record)),
+                column: format!("column_{}", position + 1),
+                byte: cell.trim_ascii().get(error.valid_up_to()).copied().unwrap_or(0),
+            })?;
             header.push(name.to_owned());
         }
         layout.names = sniff::names(header, &input.file, warnings);
@@ -155,28 +123,17 @@ impl Layout {
     }
 
     fn reader<'a>(&self, input: &'a Input) -> Result<Reader<Box<dyn Read + 'a>>, DataError> {
-        Ok(self
-            .builder()
-            .buffer_capacity(1 << 18)
-            .from_reader(input.reader()?))
+        Ok(self.builder().buffer_capacity(1 << 18).from_reader(input.reader()?))
     }
 
     fn builder(&self) -> ReaderBuilder {
         let mut builder = ReaderBuilder::new();
-        builder
-            .delimiter(self.delimiter)
-            .has_headers(false)
-            .flexible(true);
+        builder.delimiter(self.delimiter).has_headers(false).flexible(true);
         builder
     }
 
     /// Reads all rows into `cells`, one entry a column of the file, and returns their number.
-    fn pass(
-        &self,
-        input: &Input,
-        missing: &Missing,
-        cells: &mut [Cells],
-    ) -> Result<usize, DataError> {
+    fn pass(&self, input: &Input, missing: &Missing, cells: &mut [Cells]) -> Result<usize, DataError> {
         let (mut reader, mut record) = (self.reader(input)?, ByteRecord::new());
         next(input, &mut reader, &mut record)?;
         let mut rows = 0;
@@ -192,12 +149,7 @@ impl Layout {
                     let (file, line) = (input.file.clone(), input.line(offset(&record)));
                     let column = self.names[position].clone();
                     match refused {
-                        Refused::NotUtf8(byte) => DataError::NotUtf8 {
-                            file,
-                            line,
-                            column,
-                            byte,
-                        },
+                        Refused::NotUtf8(byte) => DataError::NotUtf8 { file, line, column, byte },
                         Refused::NotNumber => Context {
                             file: &file,
                             column: &column,
@@ -205,11 +157,7 @@ impl Layout {
                             place: &|_| format!("line {line}"),
                             warnings: &mut Vec::new(),
                         }
-                        .bad_value(
-                            rows,
-                            &String::from_utf8_lossy(cell.trim_ascii()),
-                            "a number",
-                        ),
+                        .bad_value(rows, &String::from_utf8_lossy(cell.trim_ascii()), "a number"),
                     }
                 })?;
             }
@@ -219,10 +167,7 @@ impl Layout {
         if let Some(start) = several
             && input.odd_quotes(start)?
         {
-            return Err(DataError::Quote {
-                file: input.file.clone(),
-                line: input.line(start),
-            });
+            return Err(DataError::Quote { file: input.file.clone(), line: input.line(start) });
         }
         Ok(rows)
     }
@@ -269,9 +214,7 @@ impl Layout {
         let has = |what: &dyn Fn(&[u8]) -> bool| record.iter().any(what);
         let advice = if has(&|cell| cell.contains(&b'\n')) {
             "a quote that opens in this line may never close"
-        } else if has(&|cell| {
-            cell.first() == Some(&b' ') && cell.trim_ascii().first() == Some(&b'"')
-        }) {
+        } else if has(&|cell| cell.first() == Some(&b' ') && cell.trim_ascii().first() == Some(&b'"')) {
             "remove the space between the delimiter and the quote"
         } else if record.len() == self.names.len() + 1 {
             "put values that contain the delimiter in double quotes, or name the additional column in the header"
@@ -300,22 +243,13 @@ impl Cells {
             Want::Known(known) if known.kind == super::ColumnType::Numeric => OnText::Skip,
             Want::Demanded(_) | Want::Known(_) => return Self::Strings(Strings::default()),
         };
-        Self::Numbers {
-            values: Vec::new(),
-            present: 0,
-            infinite: 0,
-            unparsed: 0,
-            text,
-        }
+        Self::Numbers { values: Vec::new(), present: 0, infinite: 0, unparsed: 0, text }
     }
 
     /// The same kind of column without its cells; one that is not to become strings is skipped.
     fn emptied(&self) -> Self {
         match self {
-            Self::Numbers {
-                text: OnText::Become,
-                ..
-            } => Self::new(Want::Inferred),
+            Self::Numbers { text: OnText::Become, .. } => Self::new(Want::Inferred),
             _ => Self::Skipped,
         }
     }
@@ -324,13 +258,7 @@ impl Cells {
         match self {
             Self::Skipped | Self::Lost => {}
             Self::Strings(strings) => strings.push(cell)?,
-            Self::Numbers {
-                values,
-                present,
-                infinite,
-                unparsed,
-                text,
-            } => {
+            Self::Numbers { values, present, infinite, unparsed, text } => {
                 if cell.is_empty() || (missing.numeric && missing.contains(cell)) {
                     values.push(f64::NAN);
                     return Ok(());
@@ -354,10 +282,7 @@ impl Cells {
                         }
                         OnText::Become if *present > 0 => *self = Self::Lost,
                         OnText::Become => {
-                            let mut strings = Strings {
-                                codes: vec![MISSING; values.len()],
-                                ..Strings::default()
-                            };
+                            let mut strings = Strings { codes: vec![MISSING; values.len()], ..Strings::default() };
                             strings.push(cell)?;
                             *self = Self::Strings(strings);
                         }
@@ -370,16 +295,7 @@ impl Cells {
 
     fn into_raw(self) -> Raw {
         match self {
-            Self::Numbers {
-                values,
-                infinite,
-                unparsed,
-                ..
-            } => Raw::Numbers {
-                values,
-                infinite,
-                unparsed,
-            },
+            Self::Numbers { values, infinite, unparsed, .. } => Raw::Numbers { values, infinite, unparsed },
             Self::Strings(strings) => Raw::Strings(strings),
             Self::Skipped | Self::Lost => Raw::Strings(Strings::default()),
         }
@@ -391,9 +307,7 @@ impl Strings {
         let code = if cell.is_empty() {
             MISSING
         } else {
-            let refuse = |error: std::str::Utf8Error| {
-                Refused::NotUtf8(cell.get(error.valid_up_to()).copied().unwrap_or(0))
-            };
+            let refuse = |error: std::str::Utf8Error| Refused::NotUtf8(cell.get(error.valid_up_to()).copied().unwrap_or(0));
             self.dictionary.intern(cell).map_err(refuse)?
         };
         self.codes.push(code);
@@ -402,11 +316,7 @@ impl Strings {
 }
 
 /// The next record that is not blank; `false` at the end. The csv reader skips empty lines but not lines of spaces.
-fn next(
-    input: &Input,
-    reader: &mut Reader<impl Read>,
-    record: &mut ByteRecord,
-) -> Result<bool, DataError> {
+fn next(input: &Input, reader: &mut Reader<impl Read>, record: &mut ByteRecord) -> Result<bool, DataError> {
     loop {
         match reader.read_byte_record(record) {
             Ok(true) if record.len() == 1 && record.get(0).is_some_and(is_blank) => {}

@@ -45,15 +45,10 @@ impl Written {
         let (c, c_digits) = scan.number(4)?;
         let time = scan.time()?;
         match (a_digits, b_digits, c_digits) {
-            (4, _, 1..=2) if separator != b'.' => {
-                Some(Self::Known(midnight(i64::from(a), b, c)? + time))
+            (4, _, 1..=2) if separator != b'.' => Some(Self::Known(midnight(i64::from(a), b, c)? + time)),
+            (1..=2, _, 4) if a.max(b) <= 31 && (1..=12).contains(&a.min(b)) => {
+                Some(Self::Order { first: a, second: b, year: i64::from(c), time })
             }
-            (1..=2, _, 4) if a.max(b) <= 31 && (1..=12).contains(&a.min(b)) => Some(Self::Order {
-                first: a,
-                second: b,
-                year: i64::from(c),
-                time,
-            }),
             _ => None,
         }
     }
@@ -62,24 +57,8 @@ impl Written {
     pub(super) fn seconds(self, order: Option<DateOrder>) -> Option<f64> {
         match (self, order) {
             (Self::Known(seconds), _) => Some(seconds),
-            (
-                Self::Order {
-                    first,
-                    second,
-                    year,
-                    time,
-                },
-                Some(DateOrder::DayMonth),
-            ) => Some(midnight(year, second, first)? + time),
-            (
-                Self::Order {
-                    first,
-                    second,
-                    year,
-                    time,
-                },
-                Some(DateOrder::MonthDay),
-            ) => Some(midnight(year, first, second)? + time),
+            (Self::Order { first, second, year, time }, Some(DateOrder::DayMonth)) => Some(midnight(year, second, first)? + time),
+            (Self::Order { first, second, year, time }, Some(DateOrder::MonthDay)) => Some(midnight(year, first, second)? + time),
             (Self::Order { .. }, None) => None,
         }
     }
@@ -125,12 +104,7 @@ pub(super) fn format(seconds: f64) -> String {
     if time == 0 {
         return format!("{year:04}-{month:02}-{day:02}");
     }
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
-        time / 3600,
-        time / 60 % 60,
-        time % 60
-    )
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", time / 3600, time / 60 % 60, time % 60)
 }
 
 /// Seconds at the start of a day; `None` if the calendar has no such day.
@@ -157,20 +131,11 @@ fn midnight(year: i64, month: u32, day: u32) -> Option<f64> {
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days.saturating_add(719_468);
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    (
-        year_of_era + era * 400 + i64::from(month <= 2),
-        month,
-        day_of_year - (153 * shifted + 2) / 5 + 1,
-    )
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day_of_year - (153 * shifted + 2) / 5 + 1)
 }
 
 /// The rest of a text that is read from the left.
@@ -179,25 +144,16 @@ struct Scan<'a>(&'a [u8]);
 impl Scan<'_> {
     /// A number of one to `most` digits, and how many it has.
     fn number(&mut self, most: usize) -> Option<(u32, usize)> {
-        let digits = self
-            .0
-            .iter()
-            .take(most)
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let digits = self.0.iter().take(most).take_while(|byte| byte.is_ascii_digit()).count();
         let (number, rest) = self.0.split_at(digits);
         self.0 = rest;
-        let value = number
-            .iter()
-            .fold(0, |value, digit| value * 10 + u32::from(digit - b'0'));
+        let value = number.iter().fold(0, |value, digit| value * 10 + u32::from(digit - b'0'));
         (digits > 0).then_some((value, digits))
     }
 
     /// A number of exactly two digits, at most `most`.
     fn pair(&mut self, most: u32) -> Option<u32> {
-        self.number(2)
-            .filter(|(value, digits)| *digits == 2 && *value <= most)
-            .map(|(value, _)| value)
+        self.number(2).filter(|(value, digits)| *digits == 2 && *value <= most).map(|(value, _)| value)
     }
 
     fn one_of(&mut self, allowed: &[u8]) -> Option<u8> {
@@ -232,17 +188,11 @@ impl Scan<'_> {
         if self.0.is_empty() || self.one_of(b"Zz").is_some() {
             return self.0.is_empty().then_some(seconds);
         }
-        let sign = if self.one_of(b"+-")? == b'+' {
-            1.0
-        } else {
-            -1.0
-        };
+        let sign = if self.one_of(b"+-")? == b'+' { 1.0 } else { -1.0 };
         let hours = self.pair(18)?;
         let _ = self.one_of(b":");
         let minutes = if self.0.is_empty() { 0 } else { self.pair(59)? };
-        self.0
-            .is_empty()
-            .then_some(seconds - sign * f64::from(hours * 3600 + minutes * 60))
+        self.0.is_empty().then_some(seconds - sign * f64::from(hours * 3600 + minutes * 60))
     }
 }
 
@@ -265,10 +215,7 @@ mod tests {
         assert_eq!(iso("2020-01-31 12:00:00-0130"), Some(1_580_477_400.0));
         assert_eq!(iso("1969-12-31T23:59:59"), Some(-1.0));
         assert_eq!(iso("2000-02-29").map(format), Some("2000-02-29".to_owned()));
-        assert_eq!(
-            iso("2020-01-31 12:00:05").map(format),
-            Some("2020-01-31T12:00:05Z".to_owned())
-        );
+        assert_eq!(iso("2020-01-31 12:00:05").map(format), Some("2020-01-31T12:00:05Z".to_owned()));
     }
 
     #[test]
@@ -296,34 +243,14 @@ mod tests {
 
     #[test]
     fn the_column_settles_the_order() {
-        let parse = |texts: &[&str]| {
-            texts
-                .iter()
-                .map(|text| Written::parse(text).unwrap())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            order(parse(&["01/02/2020", "31/12/2020"]).into_iter()),
-            Order::Settled(DateOrder::DayMonth)
-        );
-        assert_eq!(
-            order(parse(&["01/02/2020", "12/31/2020"]).into_iter()),
-            Order::Settled(DateOrder::MonthDay)
-        );
-        assert_eq!(
-            order(parse(&["01/02/2020", "03/04/2020"]).into_iter()),
-            Order::Open
-        );
-        assert_eq!(
-            order(parse(&["31/12/2020", "12/31/2020"]).into_iter()),
-            Order::Conflict
-        );
+        let parse = |texts: &[&str]| texts.iter().map(|text| Written::parse(text).unwrap()).collect::<Vec<_>>();
+        assert_eq!(order(parse(&["01/02/2020", "31/12/2020"]).into_iter()), Order::Settled(DateOrder::DayMonth));
+        assert_eq!(order(parse(&["01/02/2020", "12/31/2020"]).into_iter()), Order::Settled(DateOrder::MonthDay));
+        assert_eq!(order(parse(&["01/02/2020", "03/04/2020"]).into_iter()), Order::Open);
+        assert_eq!(order(parse(&["31/12/2020", "12/31/2020"]).into_iter()), Order::Conflict);
         assert_eq!(order(parse(&["2020-01-31"]).into_iter()), Order::None);
         let date = Written::parse("31.12.2020 06:30").unwrap();
-        assert_eq!(
-            date.seconds(Some(DateOrder::DayMonth)),
-            iso("2020-12-31 06:30")
-        );
+        assert_eq!(date.seconds(Some(DateOrder::DayMonth)), iso("2020-12-31 06:30"));
         assert_eq!(date.seconds(Some(DateOrder::MonthDay)), None);
         assert_eq!(date.seconds(None), None);
     }
@@ -332,10 +259,7 @@ mod tests {
     fn the_calendar_is_its_own_inverse() {
         for days in (-800_000..800_000).step_by(97) {
             let (year, month, day) = civil(days);
-            assert_eq!(
-                midnight(year, month as u32, day as u32),
-                Some(days as f64 * 86_400.0)
-            );
+            assert_eq!(midnight(year, month as u32, day as u32), Some(days as f64 * 86_400.0));
         }
     }
 }

@@ -30,9 +30,7 @@ pub enum DataError {
         source: io::Error,
     },
     /// Gzip data that ends early or does not decode.
-    #[error(
-        "{file}: the gzip data is {what}; copy or download the file again (`gzip -t` tells whether it is whole)"
-    )]
+    #[error("{file}: the gzip data is {what}; copy or download the file again (`gzip -t` tells whether it is whole)")]
     Gzip {
         /// The path as given.
         file: String,
@@ -49,18 +47,38 @@ pub enum DataError {
         /// What to do next.
         advice: &'static str,
     },
+    /// A table whose columns say nothing.
+    #[error("{file}: no column beside the target carries information; every one is constant or all missing")]
+    NoFeatures {
+        /// The path as given.
+        file: String,
+    },
+    /// A target column that cannot be learnt.
+    #[error("{file}: the target `{column}` cannot be used: {problem}")]
+    Target {
+        /// The path as given.
+        file: String,
+        /// Name of the target.
+        column: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// Categories with other codes than the model knows.
+    #[error("{file}: the categories of `{column}` are not coded as in training; read the file with the model's schema")]
+    Levels {
+        /// The path as given.
+        file: String,
+        /// Name of the column.
+        column: String,
+    },
     /// No header line.
-    #[error(
-        "{file}: the file is empty; expected a header line with the column names, then one line a row"
-    )]
+    #[error("{file}: the file is empty; expected a header line with the column names, then one line a row")]
     Empty {
         /// The path as given.
         file: String,
     },
     /// A header and nothing else.
-    #[error(
-        "{file}: the file has a header with {columns} column(s) but no rows; check that the export finished"
-    )]
+    #[error("{file}: the file has a header with {columns} column(s) but no rows; check that the export finished")]
     NoRows {
         /// The path as given.
         file: String,
@@ -68,9 +86,7 @@ pub enum DataError {
         columns: usize,
     },
     /// A line with too many or too few fields.
-    #[error(
-        "{file}, line {line}: expected {expected} fields as in the header, found {found} (delimiter {delimiter}); {advice}"
-    )]
+    #[error("{file}, line {line}: expected {expected} fields as in the header, found {found} (delimiter {delimiter}); {advice}")]
     Ragged {
         /// The path as given.
         file: String,
@@ -167,9 +183,7 @@ pub enum DataError {
         message: String,
     },
     /// An unknown name of a column type.
-    #[error(
-        "there is no column type `{name}`{suggestion}; the types are numeric, boolean, category, date_time and text"
-    )]
+    #[error("there is no column type `{name}`{suggestion}; the types are numeric, boolean, category, date_time and text")]
     TypeName {
         /// The name asked for.
         name: String,
@@ -180,11 +194,7 @@ pub enum DataError {
 
 impl DataError {
     /// The error for a column name that none of `have` equals.
-    pub(crate) fn no_column<'a>(
-        file: &str,
-        column: &str,
-        have: impl Iterator<Item = &'a str> + Clone,
-    ) -> Self {
+    pub(crate) fn no_column<'a>(file: &str, column: &str, have: impl Iterator<Item = &'a str> + Clone) -> Self {
         Self::NoColumn {
             file: file.to_owned(),
             column: column.to_owned(),
@@ -198,28 +208,18 @@ impl DataError {
 pub(crate) fn did_you_mean<'a>(name: &str, have: impl Iterator<Item = &'a str>) -> String {
     let lower = name.to_lowercase();
     let allowed = (lower.chars().count() / 3).max(1);
-    have.map(|other| {
-        (
-            strsim::damerau_levenshtein(&lower, &other.to_lowercase()),
-            other,
-        )
-    })
-    .filter(|(distance, _)| *distance <= allowed)
-    .min()
-    .map(|(_, other)| format!(" (did you mean `{other}`?)"))
-    .unwrap_or_default()
+    have.map(|other| (strsim::damerau_levenshtein(&lower, &other.to_lowercase()), other))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, other)| format!(" (did you mean `{other}`?)"))
+        .unwrap_or_default()
 }
 
 /// Names in backticks, the first 20 of them.
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 20;
     let names: Vec<&str> = names.collect();
-    let mut text = names
-        .iter()
-        .take(SHOWN)
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut text = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     if names.is_empty() {
         text.push_str("no columns");
     }
@@ -236,16 +236,10 @@ mod tests {
     #[test]
     fn the_nearest_name_is_offered_and_a_far_one_is_not() {
         let have = ["income", "age", "workclass"];
-        assert_eq!(
-            did_you_mean("Incme", have.into_iter()),
-            " (did you mean `income`?)"
-        );
+        assert_eq!(did_you_mean("Incme", have.into_iter()), " (did you mean `income`?)");
         assert_eq!(did_you_mean("target", have.into_iter()), "");
         let error = DataError::no_column("a.csv", "agee", have.into_iter()).to_string();
-        assert_eq!(
-            error,
-            "a.csv: there is no column `agee` (did you mean `age`?); the file has `income`, `age`, `workclass`"
-        );
+        assert_eq!(error, "a.csv: there is no column `agee` (did you mean `age`?); the file has `income`, `age`, `workclass`");
     }
 
     #[test]

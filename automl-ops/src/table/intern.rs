@@ -86,10 +86,7 @@ mod tests {
     #[test]
     fn codes_follow_first_occurrence() {
         let mut interner = Interner::default();
-        let codes: Vec<u32> = ["b", "a", "b", "", "a"]
-            .iter()
-            .map(|s| interner.intern(s.as_bytes()).unwrap())
-            .collect();
+        let codes: Vec<u32> = ["b", "a", "b", "", "a"].iter().map(|s| interner.intern(s.as_bytes()).unwrap()).collect();
         assert_eq!(codes, [0, 1, 0, 2, 1]);
         assert_eq!(interner.iter().collect::<Vec<_>>(), ["b", "a", ""]);
         assert!(interner.intern(b"caf\xe9").is_err());
@@ -101,11 +98,7 @@ mod tests {
         let mut interner = Interner::default();
         for round in 0..2 {
             for i in 0..5_000_u32 {
-                assert_eq!(
-                    interner.intern(format!("value {i}").as_bytes()).unwrap(),
-                    i,
-                    "round {round}"
-                );
+                assert_eq!(interner.intern(format!("value {i}").as_bytes()).unwrap(), i, "round {round}");
             }
         }
         assert_eq!(interner.get(4_321), "value 4321");

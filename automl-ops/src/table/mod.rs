@@ -84,9 +84,7 @@ pub enum ColumnData {
 }
 
 /// The type of a column.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnType {
     /// Numbers.
@@ -115,11 +113,7 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self {
-            types: BTreeMap::new(),
-            missing: MISSING_TOKENS.map(str::to_owned).to_vec(),
-            delimiter: None,
-        }
+        Self { types: BTreeMap::new(), missing: MISSING_TOKENS.map(str::to_owned).to_vec(), delimiter: None }
     }
 }
 
@@ -137,19 +131,11 @@ pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Table, Data
 ///
 /// # Errors
 /// See [`DataError`]: the file cannot be read, has no rows or unequal lines, or lacks a column.
-pub fn read_with_schema(
-    path: impl AsRef<Path>,
-    schema: &Schema,
-    options: &ReadOptions,
-) -> Result<Table, DataError> {
+pub fn read_with_schema(path: impl AsRef<Path>, schema: &Schema, options: &ReadOptions) -> Result<Table, DataError> {
     dispatch(Input::open(path.as_ref())?, Some(schema), options)
 }
 
-fn dispatch(
-    input: Input,
-    schema: Option<&Schema>,
-    options: &ReadOptions,
-) -> Result<Table, DataError> {
+fn dispatch(input: Input, schema: Option<&Schema>, options: &ReadOptions) -> Result<Table, DataError> {
     match input.format {
         Format::Delimited => csv::read(&input, schema, options),
         Format::Parquet => parquet::read(&input, schema, options),
@@ -159,9 +145,7 @@ fn dispatch(
 impl Table {
     /// The type of every column and the levels of categories: what [`read_with_schema`] needs to read alike.
     pub fn schema(&self) -> Schema {
-        Schema {
-            columns: self.columns.iter().map(ColumnSchema::of).collect(),
-        }
+        Schema { columns: self.columns.iter().map(ColumnSchema::of).collect() }
     }
 
     /// The position of a column.
@@ -172,13 +156,7 @@ impl Table {
         self.columns
             .iter()
             .position(|column| column.name == name)
-            .ok_or_else(|| {
-                DataError::no_column(
-                    &self.name,
-                    name,
-                    self.columns.iter().map(|column| column.name.as_str()),
-                )
-            })
+            .ok_or_else(|| DataError::no_column(&self.name, name, self.columns.iter().map(|column| column.name.as_str())))
     }
 
     /// A column by name.
@@ -194,8 +172,7 @@ impl Table {
     /// # Errors
     /// As [`position`](Self::position).
     pub fn drop_column(&mut self, name: &str) -> Result<TableColumn, DataError> {
-        self.position(name)
-            .map(|position| self.columns.remove(position))
+        self.position(name).map(|position| self.columns.remove(position))
     }
 
     /// The named rows, in the order given and as often as given. Categories keep all their levels.
@@ -205,11 +182,7 @@ impl Table {
     pub fn take(&self, rows: &[usize]) -> Table {
         Table {
             name: self.name.clone(),
-            columns: self
-                .columns
-                .iter()
-                .map(|column| column.take(rows))
-                .collect(),
+            columns: self.columns.iter().map(|column| column.take(rows)).collect(),
             rows: rows.len(),
             warnings: Vec::new(),
         }
@@ -219,11 +192,7 @@ impl Table {
 impl TableColumn {
     /// A column without a [`DateOrder`].
     pub fn new(name: impl Into<String>, data: ColumnData) -> Self {
-        Self {
-            name: name.into(),
-            data,
-            date_order: None,
-        }
+        Self { name: name.into(), data, date_order: None }
     }
 
     /// The named rows, in the order given. Panics as [`Table::take`] does.
@@ -234,18 +203,11 @@ impl TableColumn {
         let data = match &self.data {
             ColumnData::Numeric(values) => ColumnData::Numeric(pick(values, rows)),
             ColumnData::Boolean(values) => ColumnData::Boolean(pick(values, rows)),
-            ColumnData::Category { codes, levels } => ColumnData::Category {
-                codes: pick(codes, rows),
-                levels: levels.clone(),
-            },
+            ColumnData::Category { codes, levels } => ColumnData::Category { codes: pick(codes, rows), levels: levels.clone() },
             ColumnData::DateTime(values) => ColumnData::DateTime(pick(values, rows)),
             ColumnData::Text(values) => ColumnData::Text(pick(values, rows)),
         };
-        Self {
-            name: self.name.clone(),
-            data,
-            date_order: self.date_order,
-        }
+        Self { name: self.name.clone(), data, date_order: self.date_order }
     }
 }
 
@@ -279,9 +241,7 @@ impl ColumnData {
     /// Number of missing values.
     pub fn missing(&self) -> usize {
         match self {
-            Self::Numeric(values) | Self::DateTime(values) => {
-                values.iter().filter(|value| value.is_nan()).count()
-            }
+            Self::Numeric(values) | Self::DateTime(values) => values.iter().filter(|value| value.is_nan()).count(),
             Self::Boolean(values) => values.iter().filter(|value| value.is_none()).count(),
             Self::Category { codes, .. } => codes.iter().filter(|code| **code == MISSING).count(),
             Self::Text(values) => values.iter().filter(|value| value.is_none()).count(),
@@ -291,13 +251,7 @@ impl ColumnData {
 
 impl ColumnType {
     /// All types.
-    pub const ALL: [Self; 5] = [
-        Self::Numeric,
-        Self::Boolean,
-        Self::Category,
-        Self::DateTime,
-        Self::Text,
-    ];
+    pub const ALL: [Self; 5] = [Self::Numeric, Self::Boolean, Self::Category, Self::DateTime, Self::Text];
 
     /// The name in configs and messages: `numeric`, `boolean`, `category`, `date_time`, `text`.
     pub fn name(self) -> &'static str {
@@ -321,13 +275,10 @@ impl FromStr for ColumnType {
     type Err = DataError;
 
     fn from_str(name: &str) -> Result<Self, DataError> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| DataError::TypeName {
-                name: name.to_owned(),
-                suggestion: did_you_mean(name, Self::ALL.into_iter().map(Self::name)),
-            })
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| DataError::TypeName {
+            name: name.to_owned(),
+            suggestion: did_you_mean(name, Self::ALL.into_iter().map(Self::name)),
+        })
     }
 }
 
@@ -343,24 +294,16 @@ fn wanted<'a>(
     let have = || names.iter().map(String::as_str);
     if let Some(schema) = schema {
         let mut seen = BTreeSet::new();
-        if let Some(twice) = schema
-            .columns
-            .iter()
-            .find(|column| !seen.insert(&column.name))
-        {
-            return Err(DataError::SchemaTwice {
-                column: twice.name.clone(),
-            });
+        if let Some(twice) = schema.columns.iter().find(|column| !seen.insert(&column.name)) {
+            return Err(DataError::SchemaTwice { column: twice.name.clone() });
         }
         return schema
             .columns
             .iter()
-            .map(
-                |column| match names.iter().position(|name| *name == column.name) {
-                    Some(position) => Ok((position, Want::Known(column))),
-                    None => Err(DataError::no_column(file, &column.name, have())),
-                },
-            )
+            .map(|column| match names.iter().position(|name| *name == column.name) {
+                Some(position) => Ok((position, Want::Known(column))),
+                None => Err(DataError::no_column(file, &column.name, have())),
+            })
             .collect();
     }
     if let Some(unknown) = options.types.keys().find(|name| !names.contains(name)) {
@@ -368,12 +311,7 @@ fn wanted<'a>(
     }
     Ok(names
         .iter()
-        .map(|name| {
-            options
-                .types
-                .get(name)
-                .map_or(Want::Inferred, |kind| Want::Demanded(*kind))
-        })
+        .map(|name| options.types.get(name).map_or(Want::Inferred, |kind| Want::Demanded(*kind)))
         .enumerate()
         .collect())
 }

@@ -31,14 +31,7 @@ pub struct ColumnSchema {
 impl Schema {
     /// The schema without the named column, as prediction needs it: the file to predict has no target.
     pub fn without(&self, name: &str) -> Self {
-        Self {
-            columns: self
-                .columns
-                .iter()
-                .filter(|column| column.name != name)
-                .cloned()
-                .collect(),
-        }
+        Self { columns: self.columns.iter().filter(|column| column.name != name).cloned().collect() }
     }
 }
 
@@ -49,12 +42,7 @@ impl ColumnSchema {
             ColumnData::Category { levels, .. } => levels.clone(),
             _ => Vec::new(),
         };
-        Self {
-            name: column.name.clone(),
-            kind: column.data.kind(),
-            levels,
-            date_order: column.date_order,
-        }
+        Self { name: column.name.clone(), kind: column.data.kind(), levels, date_order: column.date_order }
     }
 }
 
@@ -67,20 +55,11 @@ mod tests {
         let schema = Schema {
             columns: vec![
                 ColumnSchema::of(&TableColumn::new("x", ColumnData::Numeric(vec![1.0]))),
-                ColumnSchema::of(&TableColumn::new(
-                    "c",
-                    ColumnData::Category {
-                        codes: vec![0],
-                        levels: vec!["a".to_owned()],
-                    },
-                )),
+                ColumnSchema::of(&TableColumn::new("c", ColumnData::Category { codes: vec![0], levels: vec!["a".to_owned()] })),
             ],
         };
         let json = serde_json::to_string(&schema).unwrap();
-        assert_eq!(
-            json,
-            r#"{"columns":[{"name":"x","kind":"numeric"},{"name":"c","kind":"category","levels":["a"]}]}"#
-        );
+        assert_eq!(json, r#"{"columns":[{"name":"x","kind":"numeric"},{"name":"c","kind":"category","levels":["a"]}]}"#);
         assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), schema);
         assert!(serde_json::from_str::<Schema>(r#"{"columns":[],"rows":3}"#).is_err());
         assert_eq!(schema.without("x").columns.len(), 1);

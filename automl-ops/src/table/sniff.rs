@@ -33,11 +33,7 @@ pub(super) fn delimiter(head: &[u8], name: &str, cut: bool) -> u8 {
 
 /// Share of records (in thousandths) with as many fields as the header, and that number; `None` if the header has one field.
 fn fit(head: &[u8], delimiter: u8, cut: bool) -> Option<(usize, usize)> {
-    let mut reader = ReaderBuilder::new()
-        .delimiter(delimiter)
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(head);
+    let mut reader = ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(head);
     let mut record = ByteRecord::new();
     let mut fields = Vec::new();
     while fields.len() <= RECORDS && reader.read_byte_record(&mut record).unwrap_or(false) {
@@ -58,34 +54,22 @@ fn fit(head: &[u8], delimiter: u8, cut: bool) -> Option<(usize, usize)> {
 pub(super) fn names(header: Vec<String>, file: &str, warnings: &mut Vec<String>) -> Vec<String> {
     let looks_like_data = header.len() > 1
         && header.iter().all(|name| name.parse::<f64>().is_ok())
-        && (header.iter().any(|name| name.contains('.'))
-            || header.iter().collect::<BTreeSet<_>>().len() < header.len());
+        && (header.iter().any(|name| name.contains('.')) || header.iter().collect::<BTreeSet<_>>().len() < header.len());
     if looks_like_data {
-        warnings.push(format!("{file}: the first line is taken as the header but looks like data; add a line with the column names"));
+        warnings
+            .push(format!("{file}: the first line is taken as the header but looks like data; add a line with the column names"));
     }
     let given: BTreeSet<String> = header.iter().cloned().collect();
     let mut names: Vec<String> = Vec::with_capacity(header.len());
     let mut used = BTreeSet::new();
     for (position, name) in header.into_iter().enumerate() {
-        let base = if name.is_empty() {
-            format!("column_{}", position + 1)
-        } else {
-            name.clone()
-        };
-        let free = |candidate: &String| {
-            !used.contains(candidate) && (*candidate == name || !given.contains(candidate))
-        };
+        let base = if name.is_empty() { format!("column_{}", position + 1) } else { name.clone() };
+        let free = |candidate: &String| !used.contains(candidate) && (*candidate == name || !given.contains(candidate));
         let numbered = (2_usize..).map(|number| format!("{base}.{number}"));
         // Numbers are endless, so there always is a free one.
-        let chosen = std::iter::once(base.clone())
-            .chain(numbered)
-            .find(free)
-            .unwrap_or(base);
+        let chosen = std::iter::once(base.clone()).chain(numbered).find(free).unwrap_or(base);
         if name.is_empty() {
-            warnings.push(format!(
-                "{file}: column {} has no name and is called `{chosen}`",
-                position + 1
-            ));
+            warnings.push(format!("{file}: column {} has no name and is called `{chosen}`", position + 1));
         } else if chosen != name {
             let first = names.iter().position(|other| *other == name).unwrap_or(0);
             warnings.push(format!(
@@ -120,32 +104,18 @@ mod tests {
     fn names_become_unique() {
         let mut warnings = Vec::new();
         let header = ["x", "", "x", "x.2", "x"].map(str::to_owned).to_vec();
-        assert_eq!(
-            names(header, "f.csv", &mut warnings),
-            ["x", "column_2", "x.3", "x.2", "x.4"]
-        );
+        assert_eq!(names(header, "f.csv", &mut warnings), ["x", "column_2", "x.3", "x.2", "x.4"]);
         assert_eq!(warnings.len(), 3);
-        assert_eq!(
-            warnings[1],
-            "f.csv: columns 1 and 3 are both named `x`; the second is called `x.3`"
-        );
+        assert_eq!(warnings[1], "f.csv: columns 1 and 3 are both named `x`; the second is called `x.3`");
     }
 
     #[test]
     fn a_missing_header_is_noticed() {
         let mut warnings = Vec::new();
-        names(
-            ["1.5", "2"].map(str::to_owned).to_vec(),
-            "f.csv",
-            &mut warnings,
-        );
+        names(["1.5", "2"].map(str::to_owned).to_vec(), "f.csv", &mut warnings);
         assert!(warnings[0].contains("looks like data"));
         warnings.clear();
-        names(
-            ["1", "2"].map(str::to_owned).to_vec(),
-            "f.csv",
-            &mut warnings,
-        );
+        names(["1", "2"].map(str::to_owned).to_vec(), "f.csv", &mut warnings);
         assert!(warnings.is_empty());
     }
 }

@@ -49,16 +49,8 @@ const SAVE_AS_CSV: &str = "export it as CSV";
 const UNPACK: &str = "unpack it first";
 /// First bytes of files that users hand in by mistake, with what they are and what to do.
 const OTHERS: [(&[u8], &str, &str); 8] = [
-    (
-        b"PK\x03\x04",
-        "a zip archive or a spreadsheet",
-        "unpack it, or save the sheet as CSV",
-    ),
-    (
-        b"\xd0\xcf\x11\xe0",
-        "an old spreadsheet",
-        "save the sheet as CSV",
-    ),
+    (b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, or save the sheet as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an old spreadsheet", "save the sheet as CSV"),
     (b"\x28\xb5\x2f\xfd", "zstd data", UNPACK),
     (b"BZh", "bzip2 data", UNPACK),
     (b"\xfd7zXZ", "xz data", UNPACK),
@@ -72,10 +64,7 @@ impl Input {
         let file = path.display().to_string();
         let io = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => DataError::NotFound { file: file.clone() },
-            _ => DataError::Io {
-                file: file.clone(),
-                source,
-            },
+            _ => DataError::Io { file: file.clone(), source },
         };
         let meta = std::fs::metadata(path).map_err(io)?;
         if meta.is_dir() {
@@ -85,9 +74,7 @@ impl Input {
             return Self::inspect(file, Source::File(path.to_owned()));
         }
         let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|mut pipe| pipe.read_to_end(&mut bytes))
-            .map_err(io)?;
+        File::open(path).and_then(|mut pipe| pipe.read_to_end(&mut bytes)).map_err(io)?;
         Self::inspect(file, Source::Bytes(bytes))
     }
 
@@ -97,15 +84,7 @@ impl Input {
     }
 
     fn inspect(file: String, source: Source) -> Result<Self, DataError> {
-        let mut input = Self {
-            file,
-            format: Format::Delimited,
-            head: Vec::new(),
-            cut: false,
-            source,
-            gzip: false,
-            mark: false,
-        };
+        let mut input = Self { file, format: Format::Delimited, head: Vec::new(), cut: false, source, gzip: false, mark: false };
         let mut head = input.read_head()?;
         if head.starts_with(GZIP) {
             input.gzip = true;
@@ -113,16 +92,12 @@ impl Input {
         }
         if head.starts_with(PARQUET) {
             if input.gzip {
-                return Err(input.refuse(
-                    "Parquet inside gzip",
-                    "unpack it: Parquet is compressed already",
-                ));
+                return Err(input.refuse("Parquet inside gzip", "unpack it: Parquet is compressed already"));
             }
             input.format = Format::Parquet;
             return Ok(input);
         }
-        if let Some((_, format, advice)) = OTHERS.iter().find(|(magic, ..)| head.starts_with(magic))
-        {
+        if let Some((_, format, advice)) = OTHERS.iter().find(|(magic, ..)| head.starts_with(magic)) {
             return Err(input.refuse(format, advice));
         }
         input.cut = head.len() as u64 == HEAD;
@@ -130,15 +105,12 @@ impl Input {
             input.mark = true;
             head.drain(..BYTE_ORDER_MARK.len());
         }
-        let first_line = head
-            .split(|byte| *byte == b'\n')
-            .find(|line| !line.trim_ascii().is_empty());
+        let first_line = head.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
         if first_line.is_some_and(|line| line.contains(&0)) {
             return Err(input.refuse("binary data or UTF-16 text", "save it as UTF-8 text"));
         }
-        if first_line.is_some_and(|line| {
-            line.trim_ascii().len() > 9 && line.trim_ascii()[..9].eq_ignore_ascii_case(b"@relation")
-        }) {
+        if first_line.is_some_and(|line| line.trim_ascii().len() > 9 && line.trim_ascii()[..9].eq_ignore_ascii_case(b"@relation"))
+        {
             return Err(input.refuse("an ARFF file", SAVE_AS_CSV));
         }
         let line_end = |byte: &u8| *byte == b'\n' || *byte == b'\r';
@@ -162,9 +134,7 @@ impl Input {
         }
         if self.mark {
             let mut mark = [0; BYTE_ORDER_MARK.len()];
-            reader
-                .read_exact(&mut mark)
-                .map_err(|error| self.io(error))?;
+            reader.read_exact(&mut mark).map_err(|error| self.io(error))?;
         }
         Ok(reader)
     }
@@ -199,8 +169,7 @@ impl Input {
     /// Whether the text from `offset` to its end has an odd number of double quotes.
     pub(super) fn odd_quotes(&self, offset: u64) -> Result<bool, DataError> {
         let mut reader = self.reader()?;
-        io::copy(&mut reader.by_ref().take(offset), &mut io::sink())
-            .map_err(|error| self.io(error))?;
+        io::copy(&mut reader.by_ref().take(offset), &mut io::sink()).map_err(|error| self.io(error))?;
         let (mut odd, mut chunk) = (false, vec![0; 1 << 16]);
         loop {
             let read = reader.read(&mut chunk).map_err(|error| self.io(error))?;
@@ -215,34 +184,19 @@ impl Input {
     pub(super) fn io(&self, source: io::Error) -> DataError {
         let file = self.file.clone();
         match source.kind() {
-            io::ErrorKind::UnexpectedEof if self.gzip => DataError::Gzip {
-                file,
-                what: "cut off before its end",
-            },
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if self.gzip => {
-                DataError::Gzip {
-                    file,
-                    what: "damaged",
-                }
-            }
+            io::ErrorKind::UnexpectedEof if self.gzip => DataError::Gzip { file, what: "cut off before its end" },
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if self.gzip => DataError::Gzip { file, what: "damaged" },
             _ => DataError::Io { file, source },
         }
     }
 
     fn read_head(&self) -> Result<Vec<u8>, DataError> {
         let mut head = Vec::new();
-        self.reader()?
-            .take(HEAD)
-            .read_to_end(&mut head)
-            .map_err(|error| self.io(error))?;
+        self.reader()?.take(HEAD).read_to_end(&mut head).map_err(|error| self.io(error))?;
         Ok(head)
     }
 
     fn refuse(&self, format: &'static str, advice: &'static str) -> DataError {
-        DataError::Format {
-            file: self.file.clone(),
-            format,
-            advice,
-        }
+        DataError::Format { file: self.file.clone(), format, advice }
     }
 }

@@ -39,24 +39,10 @@ impl Bins {
     /// those beyond [`MAX_BINS`]` - 1` are dropped.
     pub fn with_cuts(values: &[f32], mut cuts: Vec<f32>) -> Self {
         cuts.truncate(MAX_BINS - 1);
-        let codes: Vec<u8> = values
-            .iter()
-            .map(|&x| {
-                if x.is_nan() {
-                    MISSING
-                } else {
-                    cuts.partition_point(|&cut| cut < x) as u8
-                }
-            })
-            .collect();
+        let codes: Vec<u8> =
+            values.iter().map(|&x| if x.is_nan() { MISSING } else { cuts.partition_point(|&cut| cut < x) as u8 }).collect();
         let used = used(&codes);
-        Self {
-            codes,
-            cuts,
-            categorical: false,
-            level_bins: Vec::new(),
-            used,
-        }
+        Self { codes, cuts, categorical: false, level_bins: Vec::new(), used }
     }
 
     /// A bin for each of the [`MAX_BINS`] most frequent of `levels` levels; other levels and codes at or beyond `levels`
@@ -79,18 +65,9 @@ impl Bins {
                 level_bins[level] = bin as u8;
             }
         }
-        let codes: Vec<u8> = codes
-            .iter()
-            .map(|&code| level_bins.get(code as usize).copied().unwrap_or(MISSING))
-            .collect();
+        let codes: Vec<u8> = codes.iter().map(|&code| level_bins.get(code as usize).copied().unwrap_or(MISSING)).collect();
         let used = used(&codes);
-        Self {
-            codes,
-            cuts: Vec::new(),
-            categorical: true,
-            level_bins,
-            used,
-        }
+        Self { codes, cuts: Vec::new(), categorical: true, level_bins, used }
     }
 
     /// Number of rows.
@@ -105,31 +82,18 @@ impl Bins {
 }
 
 fn used(codes: &[u8]) -> usize {
-    codes
-        .iter()
-        .filter(|&&code| code != MISSING)
-        .max()
-        .map_or(0, |&code| usize::from(code) + 1)
+    codes.iter().filter(|&&code| code != MISSING).max().map_or(0, |&code| usize::from(code) + 1)
 }
 
 /// A number between two others, at least `low` and below `high`.
 fn between(low: f32, high: f32) -> f32 {
     let middle = low * 0.5 + high * 0.5;
-    if middle >= low && middle < high {
-        middle
-    } else {
-        low
-    }
+    if middle >= low && middle < high { middle } else { low }
 }
 
 fn cut(values: &[f32]) -> Vec<f32> {
     let step = values.len().div_ceil(SAMPLE).max(1);
-    let mut sorted: Vec<f32> = values
-        .iter()
-        .step_by(step)
-        .filter(|x| !x.is_nan())
-        .map(|x| x.clamp(f32::MIN, f32::MAX))
-        .collect();
+    let mut sorted: Vec<f32> = values.iter().step_by(step).filter(|x| !x.is_nan()).map(|x| x.clamp(f32::MIN, f32::MAX)).collect();
     sorted.sort_unstable_by(f32::total_cmp);
     let mut distinct: Vec<(f32, usize)> = Vec::new();
     for &x in &sorted {
@@ -139,20 +103,13 @@ fn cut(values: &[f32]) -> Vec<f32> {
         }
     }
     if distinct.len() <= MAX_BINS {
-        return distinct
-            .windows(2)
-            .map(|pair| between(pair[0].0, pair[1].0))
-            .collect();
+        return distinct.windows(2).map(|pair| between(pair[0].0, pair[1].0)).collect();
     }
     // A value that is more frequent than a fair share gets a bin of its own; the others share what is left.
     let fair = sorted.len() as f64 / MAX_BINS as f64;
     let heavy = |count: usize| count as f64 >= fair;
     let mut bins_left = MAX_BINS - distinct.iter().filter(|(_, count)| heavy(*count)).count();
-    let mut rows_left: usize = distinct
-        .iter()
-        .filter(|(_, count)| !heavy(*count))
-        .map(|(_, count)| count)
-        .sum();
+    let mut rows_left: usize = distinct.iter().filter(|(_, count)| !heavy(*count)).map(|(_, count)| count).sum();
     let mut cuts = Vec::with_capacity(MAX_BINS - 1);
     let mut size = 0usize;
     let mut share = rows_left as f64 / bins_left.max(1) as f64;
@@ -192,37 +149,21 @@ mod tests {
 
     #[test]
     fn codes_agree_with_cuts_on_any_distribution() {
-        let mut values: Vec<f32> = (0..5000u32)
-            .map(|i| ((i.wrapping_mul(2_654_435_761) >> 8) as f32).powf(3.0))
-            .collect();
+        let mut values: Vec<f32> = (0..5000u32).map(|i| ((i.wrapping_mul(2_654_435_761) >> 8) as f32).powf(3.0)).collect();
         values.extend(std::iter::repeat_n(7.0, 3000));
-        values.extend([
-            f32::MIN,
-            f32::MAX,
-            f32::NEG_INFINITY,
-            -0.0,
-            0.0,
-            f32::from_bits(1),
-        ]);
+        values.extend([f32::MIN, f32::MAX, f32::NEG_INFINITY, -0.0, 0.0, f32::from_bits(1)]);
         let bins = Bins::numeric(&values);
         assert!(bins.cuts.len() > 200 && bins.cuts.len() < MAX_BINS);
-        assert!(
-            bins.cuts.is_sorted_by(|a, b| a < b) && bins.cuts.iter().all(|cut| cut.is_finite())
-        );
+        assert!(bins.cuts.is_sorted_by(|a, b| a < b) && bins.cuts.iter().all(|cut| cut.is_finite()));
         for (&x, &code) in values.iter().zip(&bins.codes) {
             let b = usize::from(code);
             assert!(b == 0 || bins.cuts[b - 1] < x, "{x}");
             assert!(b == bins.cuts.len() || x <= bins.cuts[b], "{x}");
         }
         let mut sizes = [0; 256];
-        bins.codes
-            .iter()
-            .for_each(|&code| sizes[usize::from(code)] += 1);
+        bins.codes.iter().for_each(|&code| sizes[usize::from(code)] += 1);
         let own = bins.codes[5000];
-        let largest = (0..254)
-            .filter(|&b| b != usize::from(own))
-            .map(|b| sizes[b])
-            .max();
+        let largest = (0..254).filter(|&b| b != usize::from(own)).map(|b| sizes[b]).max();
         assert!(largest < Some(60), "{largest:?}");
     }
 
@@ -236,10 +177,7 @@ mod tests {
         assert_eq!(bins.codes[153], 253);
         assert_eq!(bins.codes[154], MISSING);
         assert_eq!(bins.codes.last(), Some(&MISSING));
-        assert_eq!(
-            Bins::category(&[0, 1, u32::MAX, 9], 2).codes,
-            [0, 1, MISSING, MISSING]
-        );
+        assert_eq!(Bins::category(&[0, 1, u32::MAX, 9], 2).codes, [0, 1, MISSING, MISSING]);
     }
 
     #[test]

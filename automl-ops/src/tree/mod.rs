@@ -26,17 +26,13 @@ pub use parts::{PartData, Parts};
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TreeError {
     /// The work was cancelled before anything usable was finished.
-    #[error(
-        "trees: cancelled before the first tree was finished; give the fit more time, fewer rows or fewer columns"
-    )]
+    #[error("trees: cancelled before the first tree was finished; give the fit more time, fewer rows or fewer columns")]
     Cancelled,
     /// Nothing to learn from.
     #[error("trees: no rows with a positive weight are left to learn from; pass at least one")]
     NoRows,
     /// Inputs that do not belong together.
-    #[error(
-        "trees: {what} has length {found}, expected {expected}; all inputs are aligned with the rows of the bins"
-    )]
+    #[error("trees: {what} has length {found}, expected {expected}; all inputs are aligned with the rows of the bins")]
     Length {
         /// Which input.
         what: &'static str,
@@ -80,9 +76,7 @@ pub enum TreeError {
         found: &'static str,
     },
     /// A saved model that cannot be a model.
-    #[error(
-        "trees: saved part `{part}` is invalid: {problem}; the file is damaged or was not written by this program"
-    )]
+    #[error("trees: saved part `{part}` is invalid: {problem}; the file is damaged or was not written by this program")]
     Part {
         /// Name of the part.
         part: String,
@@ -150,78 +144,42 @@ fn checked_rows(
     let total = target.len();
     for column in bins {
         if column.codes.len() != total {
-            return Err(TreeError::Length {
-                what: "a column",
-                expected: total,
-                found: column.codes.len(),
-            });
+            return Err(TreeError::Length { what: "a column", expected: total, found: column.codes.len() });
         }
         if !column.categorical && column.bins() > column.cuts.len() + 1 {
-            return Err(TreeError::Length {
-                what: "cuts of a column",
-                expected: column.bins() - 1,
-                found: column.cuts.len(),
-            });
+            return Err(TreeError::Length { what: "cuts of a column", expected: column.bins() - 1, found: column.cuts.len() });
         }
     }
     if let Some(weights) = weights
         && weights.len() != total
     {
-        return Err(TreeError::Length {
-            what: "weights",
-            expected: total,
-            found: weights.len(),
-        });
+        return Err(TreeError::Length { what: "weights", expected: total, found: weights.len() });
     }
     if let Target::Classes { classes, .. } = target
         && (*classes == 0 || *classes > 1 << 16)
     {
-        return Err(TreeError::Param {
-            name: "classes",
-            found: classes.to_string(),
-            expected: "1 to 65536",
-        });
+        return Err(TreeError::Param { name: "classes", found: classes.to_string(), expected: "1 to 65536" });
     }
     let usable = |row: u32| -> Result<bool, TreeError> {
         let at = row as usize;
         if at >= total {
-            return Err(TreeError::Value {
-                what: "row index",
-                row: at,
-                found: row.to_string(),
-                expected: "a row of the bins",
-            });
+            return Err(TreeError::Value { what: "row index", row: at, found: row.to_string(), expected: "a row of the bins" });
         }
         match target {
             Target::Classes { codes, classes } if codes[at] as usize >= *classes => {
                 let found = codes[at].to_string();
-                return Err(TreeError::Value {
-                    what: "class",
-                    row: at,
-                    found,
-                    expected: "a code below the number of classes",
-                });
+                return Err(TreeError::Value { what: "class", row: at, found, expected: "a code below the number of classes" });
             }
             Target::Values(values) if !values[at].is_finite() => {
                 let found = values[at].to_string();
-                return Err(TreeError::Value {
-                    what: "target",
-                    row: at,
-                    found,
-                    expected: "a finite number",
-                });
+                return Err(TreeError::Value { what: "target", row: at, found, expected: "a finite number" });
             }
             _ => {}
         }
         match weights.map(|weights| weights[at]) {
             Some(weight) if !(weight.is_finite() && weight >= 0.0) => {
                 let found = weight.to_string();
-                Err(TreeError::Value {
-                    what: "weight",
-                    row: at,
-                    found,
-                    expected: "a finite number of at least 0",
-                })
+                Err(TreeError::Value { what: "weight", row: at, found, expected: "a finite number of at least 0" })
             }
             Some(weight) => Ok(weight > 0.0),
             None => Ok(true),
@@ -248,11 +206,7 @@ fn checked_rows(
         return Err(TreeError::NoRows);
     }
     if kept.len() > MAX_ROWS {
-        return Err(TreeError::Length {
-            what: "the row list",
-            expected: MAX_ROWS,
-            found: kept.len(),
-        });
+        return Err(TreeError::Length { what: "the row list", expected: MAX_ROWS, found: kept.len() });
     }
     Ok(kept)
 }

@@ -79,10 +79,7 @@ pub(super) struct Trees {
 impl Trees {
     pub(super) fn new(bins: &[Arc<Bins>], width: usize) -> Self {
         Self {
-            columns: bins
-                .iter()
-                .map(|column| column.categorical.then(|| column.level_bins.clone()))
-                .collect(),
+            columns: bins.iter().map(|column| column.categorical.then(|| column.level_bins.clone())).collect(),
             roots: Vec::new(),
             nodes: Vec::new(),
             sets: Vec::new(),
@@ -97,11 +94,7 @@ impl Trees {
         let (flags, split) = match rule {
             Rule::Cut { bin, missing_left } => {
                 // The last bin has no upper cut: everything that is a number goes left.
-                let cut = bins
-                    .cuts
-                    .get(usize::from(*bin))
-                    .copied()
-                    .unwrap_or(f32::MAX);
+                let cut = bins.cuts.get(usize::from(*bin)).copied().unwrap_or(f32::MAX);
                 (if *missing_left { MISSING_LEFT } else { 0 }, cut.to_bits())
             }
             Rule::Set(set) => {
@@ -109,12 +102,7 @@ impl Trees {
                 (SET, self.sets.len() as u32 - 1)
             }
         };
-        self.nodes.push(Node {
-            column: column as u32 | flags,
-            split,
-            left: LEAF,
-            right: LEAF,
-        });
+        self.nodes.push(Node { column: column as u32 | flags, split, left: LEAF, right: LEAF });
         self.nodes.len() as u32 - 1
     }
 
@@ -134,25 +122,14 @@ impl Trees {
 
     /// Appends the trees of `other`, which has the same columns and width.
     pub(super) fn append(&mut self, other: Trees) {
-        let (node, leaf) = (
-            self.nodes.len() as u32,
-            (self.leaves.len() / self.width) as u32,
-        );
+        let (node, leaf) = (self.nodes.len() as u32, (self.leaves.len() / self.width) as u32);
         let set = self.sets.len() as u32;
         let shift = |link: u32| {
-            if link & LEAF == 0 {
-                link + node
-            } else {
-                link + leaf
-            }
+            if link & LEAF == 0 { link + node } else { link + leaf }
         };
         self.roots.extend(other.roots.into_iter().map(shift));
         self.nodes.extend(other.nodes.into_iter().map(|node| Node {
-            split: if node.is_set() {
-                node.split + set
-            } else {
-                node.split
-            },
+            split: if node.is_set() { node.split + set } else { node.split },
             left: shift(node.left),
             right: shift(node.right),
             ..node
@@ -168,32 +145,16 @@ impl Trees {
     pub(super) fn check(&self, columns: &[Raw<'_>]) -> Result<usize, TreeError> {
         if columns.len() != self.columns.len() {
             let (expected, found) = (self.columns.len(), columns.len());
-            return Err(TreeError::Length {
-                what: "the list of columns",
-                expected,
-                found,
-            });
+            return Err(TreeError::Length { what: "the list of columns", expected, found });
         }
         let rows = columns.first().map_or(0, Raw::len);
         for (at, (column, map)) in columns.iter().zip(&self.columns).enumerate() {
             if column.len() != rows {
-                return Err(TreeError::Length {
-                    what: "a column",
-                    expected: rows,
-                    found: column.len(),
-                });
+                return Err(TreeError::Length { what: "a column", expected: rows, found: column.len() });
             }
-            let expected = if map.is_some() {
-                "a category"
-            } else {
-                "numeric"
-            };
+            let expected = if map.is_some() { "a category" } else { "numeric" };
             if column.kind() != expected {
-                return Err(TreeError::Kind {
-                    column: at,
-                    expected,
-                    found: column.kind(),
-                });
+                return Err(TreeError::Kind { column: at, expected, found: column.kind() });
             }
         }
         Ok(rows)
@@ -227,15 +188,11 @@ impl Trees {
                     add(tree, &self.leaves[leaf..leaf + self.width], sums);
                 }
             }
-            out.chunks_exact_mut(k)
-                .zip(sums.chunks_exact(each))
-                .for_each(|(out, sums)| end(sums, out));
+            out.chunks_exact_mut(k).zip(sums.chunks_exact(each)).for_each(|(out, sums)| end(sums, out));
         };
         if (out.len() / k) * self.roots.len() < SERIAL_WALKS || out.len() <= block * k {
             let mut buffer = Buffer::default();
-            out.chunks_mut(block * k)
-                .enumerate()
-                .for_each(|(at, out)| one(at, out, &mut buffer));
+            out.chunks_mut(block * k).enumerate().for_each(|(at, out)| one(at, out, &mut buffer));
         } else {
             let blocks = out.par_chunks_mut(block * k).enumerate();
             blocks.for_each_init(Buffer::default, |buffer, (at, out)| one(at, out, buffer));
@@ -247,9 +204,7 @@ impl Trees {
         for (position, (column, map)) in columns.iter().zip(&self.columns).enumerate() {
             let cells = x.iter_mut().skip(position).step_by(stride);
             match (column, map) {
-                (Raw::Numeric(values), _) => cells
-                    .zip(&values[first..])
-                    .for_each(|(cell, &value)| *cell = value),
+                (Raw::Numeric(values), _) => cells.zip(&values[first..]).for_each(|(cell, &value)| *cell = value),
                 (Raw::Category(codes), map) => {
                     let map = map.as_deref().unwrap_or(&[]);
                     for (cell, &code) in cells.zip(&codes[first..]) {

@@ -21,10 +21,7 @@ pub type Parts = Vec<(String, PartData)>;
 
 /// An error about one part.
 pub(super) fn invalid(part: &str, problem: impl Into<String>) -> TreeError {
-    TreeError::Part {
-        part: part.to_owned(),
-        problem: problem.into(),
-    }
+    TreeError::Part { part: part.to_owned(), problem: problem.into() }
 }
 
 fn find<'a>(parts: &'a Parts, name: &str) -> Result<&'a PartData, TreeError> {
@@ -63,16 +60,8 @@ fn bytes<'a>(parts: &'a Parts, name: &str) -> Result<&'a [u8], TreeError> {
 impl Trees {
     /// Adds the arrays of `self` to `parts`.
     pub(super) fn write(&self, parts: &mut Parts) {
-        let nodes = self
-            .nodes
-            .iter()
-            .flat_map(|node| [node.column, node.split, node.left, node.right])
-            .collect();
-        let levels = self
-            .columns
-            .iter()
-            .map(|map| map.as_ref().map_or(u32::MAX, |map| map.len() as u32))
-            .collect();
+        let nodes = self.nodes.iter().flat_map(|node| [node.column, node.split, node.left, node.right]).collect();
+        let levels = self.columns.iter().map(|map| map.as_ref().map_or(u32::MAX, |map| map.len() as u32)).collect();
         let level_bins = self.columns.iter().flatten().flatten().copied().collect();
         parts.push(("roots".into(), PartData::U32(self.roots.clone())));
         parts.push(("nodes".into(), PartData::U32(nodes)));
@@ -93,9 +82,7 @@ impl Trees {
                 columns.push(None);
                 continue;
             }
-            let (map, tail) = rest
-                .split_at_checked(levels as usize)
-                .ok_or_else(|| invalid("level_bins", "it is too short"))?;
+            let (map, tail) = rest.split_at_checked(levels as usize).ok_or_else(|| invalid("level_bins", "it is too short"))?;
             rest = tail;
             columns.push(Some(map.to_vec()));
         }
@@ -104,59 +91,32 @@ impl Trees {
         }
         let importance = numbers(parts, "importance")?.to_vec();
         if importance.len() != columns.len() {
-            return Err(invalid(
-                "importance",
-                format!("expected one number for each of {} columns", columns.len()),
-            ));
+            return Err(invalid("importance", format!("expected one number for each of {} columns", columns.len())));
         }
         let (sets, tail) = integers(parts, "sets")?.as_chunks::<8>();
         if !tail.is_empty() {
             return Err(invalid("sets", "expected a multiple of 8 words"));
         }
         let leaves = numbers(parts, "leaves")?.to_vec();
-        if width == 0
-            || !leaves.len().is_multiple_of(width)
-            || leaves.len() / width >= LEAF as usize
-        {
-            return Err(invalid(
-                "leaves",
-                format!("expected a multiple of {width} numbers"),
-            ));
+        if width == 0 || !leaves.len().is_multiple_of(width) || leaves.len() / width >= LEAF as usize {
+            return Err(invalid("leaves", format!("expected a multiple of {width} numbers")));
         }
         let (nodes, tail) = integers(parts, "nodes")?.as_chunks::<4>();
         if !tail.is_empty() || nodes.len() >= LEAF as usize {
             return Err(invalid("nodes", "expected a multiple of 4 numbers"));
         }
-        let nodes: Vec<Node> = nodes
-            .iter()
-            .map(|&[column, split, left, right]| Node {
-                column,
-                split,
-                left,
-                right,
-            })
-            .collect();
+        let nodes: Vec<Node> = nodes.iter().map(|&[column, split, left, right]| Node { column, split, left, right }).collect();
         let exists = |link: u32| match link & LEAF {
             0 => (link as usize) < nodes.len(),
             _ => ((link & !LEAF) as usize) < leaves.len() / width,
         };
         for (at, node) in nodes.iter().enumerate() {
             let Some(map) = columns.get(node.position()) else {
-                return Err(invalid(
-                    "nodes",
-                    format!(
-                        "node {at} reads column {} of {}",
-                        node.position(),
-                        columns.len()
-                    ),
-                ));
+                return Err(invalid("nodes", format!("node {at} reads column {} of {}", node.position(), columns.len())));
             };
             let (set, threshold) = (node.split as usize, f32::from_bits(node.split));
             if node.is_set() != map.is_some() {
-                return Err(invalid(
-                    "nodes",
-                    format!("node {at} splits a column of another kind"),
-                ));
+                return Err(invalid("nodes", format!("node {at} splits a column of another kind")));
             }
             if node.is_set() && set >= sets.len() || !node.is_set() && !threshold.is_finite() {
                 return Err(invalid("nodes", format!("node {at} has no valid split")));
@@ -164,10 +124,7 @@ impl Trees {
             for link in [node.left, node.right] {
                 // A child behind its parent is what makes every walk end.
                 if !exists(link) || (link & LEAF == 0 && link as usize <= at) {
-                    return Err(invalid(
-                        "nodes",
-                        format!("node {at} has no valid child {link}"),
-                    ));
+                    return Err(invalid("nodes", format!("node {at} has no valid child {link}")));
                 }
             }
         }
@@ -175,14 +132,6 @@ impl Trees {
         if let Some(root) = roots.iter().find(|&&root| !exists(root)) {
             return Err(invalid("roots", format!("there is no node {root}")));
         }
-        Ok(Self {
-            columns,
-            roots,
-            nodes,
-            sets: sets.to_vec(),
-            leaves,
-            width,
-            importance,
-        })
+        Ok(Self { columns, roots, nodes, sets: sets.to_vec(), leaves, width, importance })
     }
 }

@@ -22,11 +22,7 @@ fn deep_texts_are_refused() {
         ];
         for (name, text) in texts {
             let error = run(name, &text, &[]).expect_err("too deep");
-            assert!(
-                error.message().contains("deep"),
-                "{name} {n}: {}",
-                error.message()
-            );
+            assert!(error.message().contains("deep"), "{name} {n}: {}", error.message());
             assert!(error.to_string().len() < 30_000);
         }
         assert!(run("a.toml", "", &[&format!("x{}=1", open(".a"))]).is_err());
@@ -34,15 +30,7 @@ fn deep_texts_are_refused() {
     }
     let half = ".a".repeat(40);
     let value = format!("{}1{}", "[".repeat(40), "]".repeat(40));
-    fails(
-        "a.toml",
-        "",
-        &[&format!("x{half}={value}")],
-        (1, 106),
-        "",
-        "nested deeper",
-        None,
-    );
+    fails("a.toml", "", &[&format!("x{half}={value}")], (1, 106), "", "nested deeper", None);
 }
 
 #[test]
@@ -56,17 +44,8 @@ fn aliases_are_counted_before_they_are_copied() {
     let error = run("a.yaml", &bomb, &[]).expect_err("a bomb");
     assert!(error.message().contains("expands to more than"), "{error}");
     assert!(start.elapsed().as_secs_f64() < 2.0);
-    let text = format!(
-        "a: &a {}\nb: [{}]\n",
-        "x".repeat(1 << 20),
-        vec!["*a"; 100_000].join(",")
-    );
-    assert!(
-        run("a.yaml", &text, &[])
-            .expect_err("a long bomb")
-            .message()
-            .contains("expands")
-    );
+    let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 100_000].join(","));
+    assert!(run("a.yaml", &text, &[]).expect_err("a long bomb").message().contains("expands"));
     assert!(run("a.yaml", "a: &a [*a]\n", &[]).is_err());
     let config = run("a.yaml", "limits: {a: &n 5, b: *n}\n", &[]).expect("an alias");
     assert_eq!(config.limits.get("b"), Some(&5));
@@ -77,15 +56,7 @@ fn a_file_without_line_breaks_keeps_its_columns() {
     let keys: String = (0..2_000).map(|i| format!("\"k{i}\":1,")).collect();
     let text = format!("{{\"limits\":{{{keys}\"b\":true}}}}");
     let column = text.find("true").expect("written") + 1;
-    fails(
-        "a.json",
-        &text,
-        &[],
-        (1, column),
-        "limits.b",
-        "invalid type",
-        None,
-    );
+    fails("a.json", &text, &[], (1, column), "limits.b", "invalid type", None);
     let error = run("a.json", &text, &[]).expect_err("wrong");
     assert!(error.to_string().len() < 1_000);
 }

@@ -22,53 +22,15 @@ fn overrides_are_laid_over() {
     assert_eq!((config.name.as_str(), config.seed), ("10m", 255));
     assert!(matches!(config.mode, Some(Mode::Thorough { rounds: 3 })));
     assert_eq!(config.note.as_deref(), Some("x=y"));
-    assert_eq!(
-        run("a.yaml", "limits:\n", &["limits.a=1"])
-            .expect("null")
-            .limits
-            .len(),
-        1
-    );
+    assert_eq!(run("a.yaml", "limits:\n", &["limits.a=1"]).expect("null").limits.len(), 1);
 
-    let f = |set: &str, at, path, message, meant| {
-        fails("a.toml", text, &["seed=1", set], at, path, message, meant)
-    };
-    f(
-        "steps[0].factor=big",
-        (1, 17),
-        "steps[0].factor",
-        "invalid type: string \"big\"",
-        None,
-    );
-    f(
-        "steps[0].facto=2",
-        (1, 10),
-        "steps[0].facto",
-        "unknown field `facto`",
-        Some("factor"),
-    );
-    f(
-        "steps[0].type=\"scael\"",
-        (1, 15),
-        "steps[0].type",
-        "unknown variant `scael`",
-        Some("scale"),
-    );
-    f(
-        "steps[0]={type=\"scale\"}",
-        (1, 10),
-        "steps[0]",
-        "missing field `factor`",
-        None,
-    );
+    let f = |set: &str, at, path, message, meant| fails("a.toml", text, &["seed=1", set], at, path, message, meant);
+    f("steps[0].factor=big", (1, 17), "steps[0].factor", "invalid type: string \"big\"", None);
+    f("steps[0].facto=2", (1, 10), "steps[0].facto", "unknown field `facto`", Some("factor"));
+    f("steps[0].type=\"scael\"", (1, 15), "steps[0].type", "unknown variant `scael`", Some("scale"));
+    f("steps[0]={type=\"scale\"}", (1, 10), "steps[0]", "missing field `factor`", None);
     f("limits.a.b=2", (1, 10), "", "`limits.a` is a number", None);
-    f(
-        "steps[1].factor=2",
-        (1, 6),
-        "",
-        "`steps` has no item 1",
-        None,
-    );
+    f("steps[1].factor=2", (1, 6), "", "`steps` has no item 1", None);
     f("steps.x=2", (1, 7), "", "is a list", None);
     f("limits[0]=2", (1, 7), "", "is a table", None);
     f("seed", (1, 5), "", "no `=`", None);
@@ -77,11 +39,6 @@ fn overrides_are_laid_over() {
     f("a[x]=1", (1, 2), "", "index", None);
     f("limits={a=1", (1, 12), "", "", None);
     f("rate=nan", (1, 6), "", "finite", None);
-    let report = run("a.toml", text, &["steps[0].factor=big"])
-        .expect_err("wrong")
-        .to_string();
-    assert!(
-        report.contains("--set") && !report.contains("a.toml"),
-        "{report}"
-    );
+    let report = run("a.toml", text, &["steps[0].factor=big"]).expect_err("wrong").to_string();
+    assert!(report.contains("--set") && !report.contains("a.toml"), "{report}");
 }

@@ -7,8 +7,7 @@ use super::{data, gzip, read_bytes, read_text};
 
 /// Bytes that often mean something to the reader.
 fn telling() -> impl Strategy<Value = Vec<u8>> {
-    let bytes =
-        proptest::sample::select(b",;\t\"\n\r 019.-+eEainfNA?x\xef\xbb\xbf\x00\xe9/:TF".to_vec());
+    let bytes = proptest::sample::select(b",;\t\"\n\r 019.-+eEainfNA?x\xef\xbb\xbf\x00\xe9/:TF".to_vec());
     proptest::collection::vec(bytes, 0..200)
 }
 
@@ -60,11 +59,7 @@ fn what_the_head_of_a_long_file_shows_decides_nothing_wrongly() {
         let name = "n".repeat(shift);
         let table = read_text(&format!("{name},a,b,c,d\n{rows}x,1,2,3,4\n")).unwrap();
         let kinds: Vec<&str> = table.columns.iter().map(|c| c.data.kind().name()).collect();
-        assert_eq!(
-            kinds,
-            ["category", "numeric", "category", "numeric", "numeric"],
-            "{shift}"
-        );
+        assert_eq!(kinds, ["category", "numeric", "category", "numeric", "numeric"], "{shift}");
         assert_eq!(table.columns[0].data.missing(), 0);
         assert_eq!(table.rows, 3001);
     }

@@ -18,8 +18,7 @@ fn real_sets_are_read_whole() {
         let (codes, levels) = category(&tasks.column(name).unwrap().data);
         levels[codes[row] as usize].to_owned()
     };
-    let count =
-        |name: &str, row: usize| numbers(&tasks.column(name).unwrap().data)[row].unwrap() as usize;
+    let count = |name: &str, row: usize| numbers(&tasks.column(name).unwrap().data)[row].unwrap() as usize;
     let missing = |table: &Table| -> usize { table.columns.iter().map(|c| c.data.missing()).sum() };
     for row in 0..tasks.rows {
         let name = text("name", row);
@@ -41,12 +40,7 @@ fn real_sets_are_read_whole() {
             let count = train.columns.iter().filter(|c| c.data.kind() == kind);
             format!("{} {kind}", count.count())
         });
-        eprintln!(
-            "{name}: {}; {:?} {:?}",
-            kinds.join(", "),
-            train.warnings,
-            alike.warnings
-        );
+        eprintln!("{name}: {}; {:?} {:?}", kinds.join(", "), train.warnings, alike.warnings);
     }
     assert!(tasks.rows > 40);
 }
@@ -60,9 +54,6 @@ fn reading_speed() {
         let start = std::time::Instant::now();
         let table = read(&path, &ReadOptions::default()).unwrap();
         let (rows, columns) = (table.rows, table.columns.len());
-        eprintln!(
-            "{rows} rows, {columns} columns: {:.3} s",
-            start.elapsed().as_secs_f64()
-        );
+        eprintln!("{rows} rows, {columns} columns: {:.3} s", start.elapsed().as_secs_f64());
     }
 }

@@ -101,17 +101,8 @@ impl<'a> Grower<'a> {
         self.leaves.clear();
         self.free.clear();
         self.free.extend((0..self.pool.len()).rev());
-        let sums = sampled
-            .iter()
-            .fold([0; 2], |sums, &at| plus(sums, self.gradients[at as usize]));
-        let root = Leaf {
-            range: 0..sampled.len(),
-            sums,
-            depth: 0,
-            parent: None,
-            slot: None,
-            split: None,
-        };
+        let sums = sampled.iter().fold([0; 2], |sums, &at| plus(sums, self.gradients[at as usize]));
+        let root = Leaf { range: 0..sampled.len(), sums, depth: 0, parent: None, slot: None, split: None };
         self.leaves.push(root);
         if self.may_split(scan, 0) {
             self.search(scan, columns, 0, None)?;
@@ -136,19 +127,10 @@ impl<'a> Grower<'a> {
 
     /// The leaf to split next.
     fn next(&self) -> Option<usize> {
-        let open = self
-            .leaves
-            .iter()
-            .enumerate()
-            .filter_map(|(at, leaf)| leaf.split.map(|split| (at, leaf, split)));
+        let open = self.leaves.iter().enumerate().filter_map(|(at, leaf)| leaf.split.map(|split| (at, leaf, split)));
         match self.params.growth {
-            Growth::LeafWise => open
-                .rev()
-                .max_by(|a, b| a.2.gain.total_cmp(&b.2.gain))
-                .map(|(at, ..)| at),
-            Growth::DepthWise => open
-                .min_by_key(|(at, leaf, _)| (leaf.depth, *at))
-                .map(|(at, ..)| at),
+            Growth::LeafWise => open.rev().max_by(|a, b| a.2.gain.total_cmp(&b.2.gain)).map(|(at, ..)| at),
+            Growth::DepthWise => open.min_by_key(|(at, leaf, _)| (leaf.depth, *at)).map(|(at, ..)| at),
         }
     }
 
@@ -157,13 +139,7 @@ impl<'a> Grower<'a> {
         self.params.max_depth.is_none_or(|most| leaf.depth < most) && scan.splittable(leaf.sums)
     }
 
-    fn split(
-        &mut self,
-        trees: &mut Trees,
-        scan: &Scan,
-        columns: &[u32],
-        at: usize,
-    ) -> Result<(), Cut> {
+    fn split(&mut self, trees: &mut Trees, scan: &Scan, columns: &[u32], at: usize) -> Result<(), Cut> {
         let leaf = &mut self.leaves[at];
         let Some(split) = leaf.split.take() else {
             return Ok(());
@@ -172,30 +148,18 @@ impl<'a> Grower<'a> {
         let bins = &self.bins[split.column as usize];
         let node = trees.push(split.column as usize, bins, &split.rule);
         trees.attach(leaf.parent, node);
-        self.splits
-            .push((split.rule, split.column, split.gain as f32));
+        self.splits.push((split.rule, split.column, split.gain as f32));
         let right_sums = minus(leaf.sums, split.left);
         let lefts = self.partition(bins, &split.rule, range.clone());
         debug_assert_eq!(lefts as i64, count(split.left));
         let middle = range.start + lefts;
-        let child = |range, sums, left| Leaf {
-            range,
-            sums,
-            depth: depth + 1,
-            parent: Some((node, left)),
-            slot: None,
-            split: None,
-        };
+        let child =
+            |range, sums, left| Leaf { range, sums, depth: depth + 1, parent: Some((node, left)), slot: None, split: None };
         let other = self.leaves.len();
-        self.leaves
-            .push(child(middle..range.end, right_sums, false));
+        self.leaves.push(child(middle..range.end, right_sums, false));
         self.leaves[at] = child(range.start..middle, split.left, true);
         let last = self.leaves.len() >= self.params.max_leaves;
-        let (small, large) = if 2 * lefts <= range.len() {
-            (at, other)
-        } else {
-            (other, at)
-        };
+        let (small, large) = if 2 * lefts <= range.len() { (at, other) } else { (other, at) };
         let wanted = |grower: &Self, at| !last && grower.may_split(scan, at);
         match (wanted(self, small), wanted(self, large), slot) {
             (false, false, slot) => self.free.extend(slot),
@@ -216,18 +180,10 @@ impl<'a> Grower<'a> {
 
     /// Sums up the leaf `small` and finds its split, and that of its sibling, which is what is left of their parent's
     /// histograms in the slot given with it.
-    fn search(
-        &mut self,
-        scan: &Scan,
-        columns: &[u32],
-        small: usize,
-        large: Option<(usize, usize)>,
-    ) -> Result<(), Cut> {
+    fn search(&mut self, scan: &Scan, columns: &[u32], small: usize, large: Option<(usize, usize)>) -> Result<(), Cut> {
         let slot = self.slot(small, large.map(|(large, _)| large));
         let mut own = std::mem::take(&mut self.pool[slot]);
-        let mut rest = large
-            .map(|(_, slot)| std::mem::take(&mut self.pool[slot]))
-            .unwrap_or_default();
+        let mut rest = large.map(|(_, slot)| std::mem::take(&mut self.pool[slot])).unwrap_or_default();
         own.resize(columns.len(), [[0; 2]; 256]);
         self.found.resize(columns.len(), [None; 2]);
         let range = self.leaves[small].range.clone();
@@ -243,10 +199,7 @@ impl<'a> Grower<'a> {
         let rest_sums = large.map(|(large, _)| self.leaves[large].sums);
         let (bins, cancel) = (self.bins, self.cancel);
         let long = rows.len() > LONG;
-        let one = |column: u32,
-                   own: &mut Histogram,
-                   rest: Option<&mut Histogram>,
-                   found: &mut [Option<Split>; 2]| {
+        let one = |column: u32, own: &mut Histogram, rest: Option<&mut Histogram>, found: &mut [Option<Split>; 2]| {
             let of = &bins[column as usize];
             *found = [None; 2];
             if long && cancel.is_cancelled() {
@@ -294,11 +247,7 @@ impl<'a> Grower<'a> {
             Some(best) if best.gain >= split.gain => Some(best),
             _ => Some(split),
         };
-        let best = self
-            .found
-            .iter()
-            .filter_map(|found| found[which])
-            .fold(None, better);
+        let best = self.found.iter().filter_map(|found| found[which]).fold(None, better);
         self.leaves[at].split = best;
         if best.is_some() {
             self.leaves[at].slot = Some(slot);
@@ -314,16 +263,13 @@ impl<'a> Grower<'a> {
         }
         let gain = |leaf: &Leaf| leaf.split.map_or(0.0, |split| split.gain);
         let holders = self.leaves.iter_mut().enumerate();
-        let holders =
-            holders.filter(|(at, leaf)| *at != small && Some(*at) != large && leaf.slot.is_some());
+        let holders = holders.filter(|(at, leaf)| *at != small && Some(*at) != large && leaf.slot.is_some());
         let least = holders.min_by(|a, b| gain(a.1).total_cmp(&gain(b.1)));
         // Every slot is free or held by a leaf or by this split, so the new slot is never needed.
-        least
-            .and_then(|(_, leaf)| leaf.slot.take())
-            .unwrap_or_else(|| {
-                self.pool.push(Vec::new());
-                self.pool.len() - 1
-            })
+        least.and_then(|(_, leaf)| leaf.slot.take()).unwrap_or_else(|| {
+            self.pool.push(Vec::new());
+            self.pool.len() - 1
+        })
     }
 
     /// Moves the positions that go left to the front, in order, and gives their number.
@@ -331,15 +277,9 @@ impl<'a> Grower<'a> {
         let (order, scratch, rows) = (&mut self.order[range], &mut self.scratch[..], self.rows);
         let code = |at: u32| bins.codes[rows[at as usize] as usize];
         match rule {
-            &Rule::Cut {
-                bin,
-                missing_left: false,
-            } => sides(order, scratch, |at| code(at) <= bin),
+            &Rule::Cut { bin, missing_left: false } => sides(order, scratch, |at| code(at) <= bin),
             // Adding one turns the missing code to 0, which is below every other.
-            &Rule::Cut {
-                bin,
-                missing_left: true,
-            } => sides(order, scratch, |at| code(at).wrapping_add(1) <= bin + 1),
+            &Rule::Cut { bin, missing_left: true } => sides(order, scratch, |at| code(at).wrapping_add(1) <= bin + 1),
             rule => sides(order, scratch, |at| rule.goes_left(code(at))),
         }
     }
@@ -361,30 +301,17 @@ impl<'a> Grower<'a> {
             trees.leaves[(link & !LEAF) as usize]
         };
         if others.len() < LONG {
-            others
-                .iter()
-                .for_each(|at| scores[*at as usize] += walk(at));
+            others.iter().for_each(|at| scores[*at as usize] += walk(at));
         } else {
             let mut values = Vec::new();
-            others
-                .par_iter()
-                .with_min_len(LONG / 8)
-                .map(walk)
-                .collect_into_vec(&mut values);
-            others
-                .iter()
-                .zip(&values)
-                .for_each(|(&at, value)| scores[at as usize] += value);
+            others.par_iter().with_min_len(LONG / 8).map(walk).collect_into_vec(&mut values);
+            others.iter().zip(&values).for_each(|(&at, value)| scores[at as usize] += value);
         }
     }
 
     /// Removes all trees but the first `count` and sums up the gains of the others.
     pub(super) fn keep(&self, trees: &mut Trees, count: usize) {
-        let (nodes, leaves) = count
-            .checked_sub(1)
-            .and_then(|last| self.ends.get(last))
-            .copied()
-            .unwrap_or((0, 0));
+        let (nodes, leaves) = count.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or((0, 0));
         trees.roots.truncate(count);
         trees.nodes.truncate(nodes);
         trees.leaves.truncate(leaves);

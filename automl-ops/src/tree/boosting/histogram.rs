@@ -23,21 +23,14 @@ impl Units {
     /// Units in which the sums of `rows` rows with derivatives of at most these sizes do not overflow.
     pub(super) fn new(rows: usize, first: f64, second: f64) -> Self {
         let rows = rows.max(1) as f64;
-        let unit =
-            |room: u32, most: f64| ((1u64 << room) as f64 / (rows * most.max(1e-30))).min(1e30);
-        Self {
-            first: unit(61, first),
-            second: unit(36, second),
-        }
+        let unit = |room: u32, most: f64| ((1u64 << room) as f64 / (rows * most.max(1e-30))).min(1e30);
+        Self { first: unit(61, first), second: unit(36, second) }
     }
 
     /// The sums of one row.
     #[inline]
     pub(super) fn sums(&self, first: f64, second: f64) -> Sums {
-        [
-            (first * self.first) as i64,
-            (((second * self.second) as i64) << COUNT_BITS) | 1,
-        ]
+        [(first * self.first) as i64, (((second * self.second) as i64) << COUNT_BITS) | 1]
     }
 }
 
@@ -66,13 +59,7 @@ pub(super) fn minus(a: Sums, b: Sums) -> Sums {
 }
 
 /// Sets the entries that a column with `bins` bins can have to the sums of some rows.
-pub(super) fn build(
-    histogram: &mut Histogram,
-    bins: usize,
-    codes: &[u8],
-    rows: &[u32],
-    gradients: &[Sums],
-) {
+pub(super) fn build(histogram: &mut Histogram, bins: usize, codes: &[u8], rows: &[u32], gradients: &[Sums]) {
     if bins < FEW && rows.len() >= 4 * FEW {
         build_few(histogram, bins, codes, rows, gradients);
         return;
@@ -87,13 +74,7 @@ pub(super) fn build(
 
 /// [`build`] for a column with few bins: neighbouring rows often share one, and adding to it would wait for the addition
 /// before. Four histograms take turns.
-fn build_few(
-    histogram: &mut Histogram,
-    bins: usize,
-    codes: &[u8],
-    rows: &[u32],
-    gradients: &[Sums],
-) {
+fn build_few(histogram: &mut Histogram, bins: usize, codes: &[u8], rows: &[u32], gradients: &[Sums]) {
     let mut turns = [[[0i64; 2]; FEW]; 4];
     // The missing code falls on the last entry, which no bin has.
     let entry = |row: u32| usize::from(codes[row as usize]) & (FEW - 1);

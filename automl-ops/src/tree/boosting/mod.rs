@@ -100,38 +100,21 @@ impl Default for BoostingParams {
 
 impl BoostingParams {
     fn check(&self) -> Result<(), TreeError> {
-        let wrong = |name, found: String, expected| {
-            Err(TreeError::Param {
-                name,
-                found,
-                expected,
-            })
-        };
+        let wrong = |name, found: String, expected| Err(TreeError::Param { name, found, expected });
         if self.max_leaves < 2 {
             return wrong("max_leaves", self.max_leaves.to_string(), "at least 2");
         }
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return wrong(
-                "learning_rate",
-                self.learning_rate.to_string(),
-                "a finite number above 0",
-            );
+            return wrong("learning_rate", self.learning_rate.to_string(), "a finite number above 0");
         }
-        let shares = [
-            ("subsample", self.subsample),
-            ("column_subsample", self.column_subsample),
-        ];
+        let shares = [("subsample", self.subsample), ("column_subsample", self.column_subsample)];
         for (name, share) in shares {
             if !(share > 0.0 && share <= 1.0) {
                 return wrong(name, share.to_string(), "a share in (0, 1]");
             }
         }
         if !(self.validation_fraction > 0.0 && self.validation_fraction < 1.0) {
-            return wrong(
-                "validation_fraction",
-                self.validation_fraction.to_string(),
-                "a share in (0, 1)",
-            );
+            return wrong("validation_fraction", self.validation_fraction.to_string(), "a share in (0, 1)");
         }
         let amounts = [
             ("min_child_weight", self.min_child_weight),
@@ -192,15 +175,9 @@ pub fn fit(
     };
     let mut loss = Loss::new(&rows, &target, weights, &train);
     let k = loss.scores();
-    let mut scores: Vec<f32> = loss
-        .start()
-        .iter()
-        .flat_map(|&base| std::iter::repeat_n(base, n))
-        .collect();
+    let mut scores: Vec<f32> = loss.start().iter().flat_map(|&base| std::iter::repeat_n(base, n)).collect();
     let mut trees = Trees::new(bins, 1);
-    let usable: Vec<u32> = (0..bins.len() as u32)
-        .filter(|&at| splittable(&bins[at as usize]))
-        .collect();
+    let usable: Vec<u32> = (0..bins.len() as u32).filter(|&at| splittable(&bins[at as usize])).collect();
     let mut grower = Grower::new(bins, &rows, params, usable.len(), cancel);
     let mut best = (f64::INFINITY, 0);
     let (mut sampled, mut columns) = (train.clone(), usable.clone());
@@ -210,21 +187,9 @@ pub fn fit(
     'rounds: for round in 0..params.rounds {
         if sampling {
             let mut rng = stream(seed, round as u64 + 1);
-            sample(
-                &train,
-                params.subsample,
-                &mut rng,
-                &mut sampled,
-                &mut others,
-            );
+            sample(&train, params.subsample, &mut rng, &mut sampled, &mut others);
             others.extend_from_slice(&valid);
-            sample(
-                &usable,
-                params.column_subsample,
-                &mut rng,
-                &mut columns,
-                &mut Vec::new(),
-            );
+            sample(&usable, params.column_subsample, &mut rng, &mut columns, &mut Vec::new());
         }
         loss.start_round(&scores);
         let mut split = false;
@@ -263,11 +228,7 @@ pub fn fit(
         kept = best.1;
     }
     grower.keep(&mut trees, kept * k);
-    Ok(Booster {
-        kind: loss.kind(),
-        base: loss.base().to_vec(),
-        trees,
-    })
+    Ok(Booster { kind: loss.kind(), base: loss.base().to_vec(), trees })
 }
 
 fn splittable(bins: &Bins) -> bool {
@@ -317,11 +278,7 @@ fn sample(from: &[u32], share: f32, rng: &mut impl Rng, drawn: &mut Vec<u32>, re
 impl Booster {
     /// Numbers a prediction has for each row: one for each class, or one value.
     pub fn width(&self) -> usize {
-        if self.kind == Kind::Logistic {
-            2
-        } else {
-            self.base.len()
-        }
+        if self.kind == Kind::Logistic { 2 } else { self.base.len() }
     }
 
     /// Rounds that were kept.
@@ -345,9 +302,7 @@ impl Booster {
         };
         let kind = self.kind;
         let end = |scores: &[f64], row: &mut [f32]| {
-            row.iter_mut()
-                .zip(scores)
-                .for_each(|(x, &score)| *x = score as f32);
+            row.iter_mut().zip(scores).for_each(|(x, &score)| *x = score as f32);
             match (kind, row) {
                 (Kind::Logistic, [no, yes]) => {
                     *yes = objective::sigmoid(*no);
@@ -391,10 +346,7 @@ impl Booster {
             [VERSION, 1] => Kind::Logistic,
             [VERSION, 2] => Kind::Softmax,
             _ => {
-                return Err(invalid(
-                    "booster",
-                    format!("expected version {VERSION} and an objective"),
-                ));
+                return Err(invalid("booster", format!("expected version {VERSION} and an objective")));
             }
         };
         let base = numbers(&parts, "base")?.to_vec();
@@ -403,10 +355,7 @@ impl Booster {
         }
         let trees = Trees::read(&parts, 1)?;
         if !trees.roots.len().is_multiple_of(base.len()) {
-            return Err(invalid(
-                "roots",
-                format!("expected a multiple of {} trees", base.len()),
-            ));
+            return Err(invalid("roots", format!("expected a multiple of {} trees", base.len())));
         }
         Ok(Self { kind, base, trees })
     }

@@ -22,45 +22,21 @@ pub(super) struct Loss {
 
 impl Loss {
     /// The loss for a target; scores start from the rows `train`.
-    pub(super) fn new(
-        rows: &[u32],
-        target: &Target<'_>,
-        weights: Option<&[f32]>,
-        train: &[u32],
-    ) -> Self {
-        let weights: Option<Vec<f32>> =
-            weights.map(|weights| rows.iter().map(|&row| weights[row as usize]).collect());
-        let most = weights.as_ref().map_or(1.0, |weights| {
-            f64::from(weights.iter().copied().fold(0.0, f32::max))
-        });
-        let weight = |at: u32| {
-            weights
-                .as_ref()
-                .map_or(1.0, |weights| f64::from(weights[at as usize]))
-        };
+    pub(super) fn new(rows: &[u32], target: &Target<'_>, weights: Option<&[f32]>, train: &[u32]) -> Self {
+        let weights: Option<Vec<f32>> = weights.map(|weights| rows.iter().map(|&row| weights[row as usize]).collect());
+        let most = weights.as_ref().map_or(1.0, |weights| f64::from(weights.iter().copied().fold(0.0, f32::max)));
+        let weight = |at: u32| weights.as_ref().map_or(1.0, |weights| f64::from(weights[at as usize]));
         let total: f64 = train.iter().map(|&at| weight(at)).sum();
         let (mut values, mut classes) = (Vec::new(), Vec::new());
         let (kind, base, start) = match *target {
             Target::Values(all) => {
-                let mean = train
-                    .iter()
-                    .map(|&at| weight(at) * f64::from(all[rows[at as usize] as usize]))
-                    .sum::<f64>()
-                    / total;
-                values.extend(
-                    rows.iter()
-                        .map(|&row| (f64::from(all[row as usize]) - mean) as f32),
-                );
+                let mean = train.iter().map(|&at| weight(at) * f64::from(all[rows[at as usize] as usize])).sum::<f64>() / total;
+                values.extend(rows.iter().map(|&row| (f64::from(all[row as usize]) - mean) as f32));
                 (Kind::Squared, vec![mean as f32], vec![0.0])
             }
-            Target::Classes {
-                codes,
-                classes: count,
-            } => {
+            Target::Classes { codes, classes: count } => {
                 let mut shares = vec![0.0; count];
-                train.iter().for_each(|&at| {
-                    shares[codes[rows[at as usize] as usize] as usize] += weight(at) / total
-                });
+                train.iter().for_each(|&at| shares[codes[rows[at as usize] as usize] as usize] += weight(at) / total);
                 if count == 2 {
                     values.extend(rows.iter().map(|&row| codes[row as usize] as f32));
                     let share = shares[1].clamp(RARE, 1.0 - RARE);
@@ -68,24 +44,12 @@ impl Loss {
                     (Kind::Logistic, base.clone(), base)
                 } else {
                     classes.extend(rows.iter().map(|&row| codes[row as usize]));
-                    let base: Vec<f32> = shares
-                        .iter()
-                        .map(|share| share.max(RARE).ln() as f32)
-                        .collect();
+                    let base: Vec<f32> = shares.iter().map(|share| share.max(RARE).ln() as f32).collect();
                     (Kind::Softmax, base.clone(), base)
                 }
             }
         };
-        Self {
-            kind,
-            values,
-            classes,
-            weights,
-            most,
-            base,
-            start,
-            chances: Vec::new(),
-        }
+        Self { kind, values, classes, weights, most, base, start, chances: Vec::new() }
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -118,9 +82,7 @@ impl Loss {
         let mut top = vec![f32::NEG_INFINITY; n];
         let mut sum = vec![0.0f32; n];
         for scores in scores.chunks_exact(n) {
-            top.iter_mut()
-                .zip(scores)
-                .for_each(|(top, &score)| *top = top.max(score));
+            top.iter_mut().zip(scores).for_each(|(top, &score)| *top = top.max(score));
         }
         for chances in self.chances.chunks_exact_mut(n) {
             for ((chance, sum), &top) in chances.iter_mut().zip(&mut sum).zip(&top) {
@@ -130,10 +92,7 @@ impl Loss {
         }
         sum.iter_mut().for_each(|sum| *sum = 1.0 / *sum);
         for chances in self.chances.chunks_exact_mut(n) {
-            chances
-                .iter_mut()
-                .zip(&sum)
-                .for_each(|(chance, sum)| *chance *= sum);
+            chances.iter_mut().zip(&sum).for_each(|(chance, sum)| *chance *= sum);
         }
     }
 
@@ -144,17 +103,9 @@ impl Loss {
         let weights = self.weights.as_deref();
         match self.kind {
             Kind::Squared => {
-                let largest = scores
-                    .iter()
-                    .zip(&self.values)
-                    .fold(0.0f32, |most, (s, y)| most.max((s - y).abs()));
+                let largest = scores.iter().zip(&self.values).fold(0.0f32, |most, (s, y)| most.max((s - y).abs()));
                 let units = Units::new(n, f64::from(largest) * self.most, self.most);
-                each(
-                    out,
-                    weights,
-                    |at| (scores[at] - self.values[at], 1.0),
-                    units,
-                );
+                each(out, weights, |at| (scores[at] - self.values[at], 1.0), units);
                 units
             }
             Kind::Logistic => {
@@ -174,14 +125,7 @@ impl Loss {
                 let chances = &self.chances[class * n..(class + 1) * n];
                 let derive = |at: usize| {
                     let p = chances[at];
-                    (
-                        p - if self.classes[at] as usize == class {
-                            1.0
-                        } else {
-                            0.0
-                        },
-                        factor * p * (1.0 - p),
-                    )
+                    (p - if self.classes[at] as usize == class { 1.0 } else { 0.0 }, factor * p * (1.0 - p))
                 };
                 each(out, weights, derive, units);
                 units
@@ -203,22 +147,13 @@ impl Loss {
                     (-margin.abs()).exp().ln_1p() + (-margin).max(0.0)
                 }
                 Kind::Softmax => {
-                    let row = || {
-                        scores
-                            .iter()
-                            .skip(at)
-                            .step_by(n)
-                            .map(|&score| f64::from(score))
-                    };
+                    let row = || scores.iter().skip(at).step_by(n).map(|&score| f64::from(score));
                     let top = row().fold(f64::NEG_INFINITY, f64::max);
                     let own = f64::from(scores[self.classes[at] as usize * n + at]);
                     row().map(|score| (score - top).exp()).sum::<f64>().ln() + top - own
                 }
             };
-            let weight = self
-                .weights
-                .as_ref()
-                .map_or(1.0, |weights| f64::from(weights[at]));
+            let weight = self.weights.as_ref().map_or(1.0, |weights| f64::from(weights[at]));
             sum += weight * loss;
             total += weight;
         }
@@ -232,31 +167,21 @@ const RARE: f64 = 1e-6;
 /// Rows from which other threads help.
 const CHUNK: usize = 1 << 14;
 
-fn each(
-    out: &mut [Sums],
-    weights: Option<&[f32]>,
-    derive: impl Fn(usize) -> (f32, f32) + Sync,
-    units: Units,
-) {
-    let part =
-        |from: usize, out: &mut [Sums]| match weights {
-            None => out.iter_mut().enumerate().for_each(|(at, sums)| {
-                let (first, second) = derive(from + at);
-                *sums = units.sums(f64::from(first), f64::from(second));
-            }),
-            Some(weights) => out.iter_mut().zip(&weights[from..]).enumerate().for_each(
-                |(at, (sums, &weight))| {
-                    let (first, second) = derive(from + at);
-                    *sums = units.sums(f64::from(first * weight), f64::from(second * weight));
-                },
-            ),
-        };
+fn each(out: &mut [Sums], weights: Option<&[f32]>, derive: impl Fn(usize) -> (f32, f32) + Sync, units: Units) {
+    let part = |from: usize, out: &mut [Sums]| match weights {
+        None => out.iter_mut().enumerate().for_each(|(at, sums)| {
+            let (first, second) = derive(from + at);
+            *sums = units.sums(f64::from(first), f64::from(second));
+        }),
+        Some(weights) => out.iter_mut().zip(&weights[from..]).enumerate().for_each(|(at, (sums, &weight))| {
+            let (first, second) = derive(from + at);
+            *sums = units.sums(f64::from(first * weight), f64::from(second * weight));
+        }),
+    };
     if out.len() < 2 * CHUNK {
         part(0, out);
     } else {
-        out.par_chunks_mut(CHUNK)
-            .enumerate()
-            .for_each(|(at, out)| part(at * CHUNK, out));
+        out.par_chunks_mut(CHUNK).enumerate().for_each(|(at, out)| part(at * CHUNK, out));
     }
 }
 
@@ -270,13 +195,7 @@ fn exp(x: f32) -> f32 {
     let whole = shifted - ROUND;
     let rest = x - whole * 0.693_359_4 + whole * 2.121_944_4e-4;
     let mut y = 1.987_569_1e-4;
-    for c in [
-        1.398_199_9e-3,
-        8.333_452e-3,
-        4.166_579_6e-2,
-        1.666_666_5e-1,
-        0.5,
-    ] {
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         y = y * rest + c;
     }
     let y = y * rest * rest + rest + 1.0;

@@ -42,10 +42,7 @@ impl<T> Best<T> {
     #[inline]
     fn offer(&mut self, score: f64, what: T) {
         if score > self.score {
-            *self = Best {
-                score,
-                what: Some(what),
-            };
+            *self = Best { score, what: Some(what) };
         }
     }
 }
@@ -80,20 +77,12 @@ impl Scan {
     /// The number in a leaf.
     pub(super) fn leaf(&self, sums: Sums) -> f32 {
         let under = second(sums) + self.l2;
-        if under > 0.0 {
-            (-self.shrink(sums[0] as f64) / under * self.leaf_unit) as f32
-        } else {
-            0.0
-        }
+        if under > 0.0 { (-self.shrink(sums[0] as f64) / under * self.leaf_unit) as f32 } else { 0.0 }
     }
 
     #[inline]
     fn shrink(&self, first: f64) -> f64 {
-        if self.l1 == 0.0 {
-            first
-        } else {
-            first.signum() * (first.abs() - self.l1).max(0.0)
-        }
+        if self.l1 == 0.0 { first } else { first.signum() * (first.abs() - self.l1).max(0.0) }
     }
 
     #[inline]
@@ -110,83 +99,38 @@ impl Scan {
     fn start<T>(&self, total: Sums) -> (f64, Best<T>) {
         let first = self.shrink(total[0] as f64);
         let whole = first * first / (second(total) + self.l2);
-        (
-            whole,
-            Best {
-                score: whole + self.min_gain,
-                what: None,
-            },
-        )
+        (whole, Best { score: whole + self.min_gain, what: None })
     }
 
     /// The best split of a node by one column with `bins` bins.
-    pub(super) fn best(
-        &self,
-        histogram: &Histogram,
-        bins: usize,
-        categorical: bool,
-        total: Sums,
-        column: u32,
-    ) -> Option<Split> {
-        let (gain, rule, left) = if categorical {
-            self.best_set(histogram, bins, total)?
-        } else {
-            self.best_cut(histogram, bins, total)?
-        };
-        Some(Split {
-            gain: gain * self.gain_unit,
-            column,
-            rule,
-            left,
-        })
+    pub(super) fn best(&self, histogram: &Histogram, bins: usize, categorical: bool, total: Sums, column: u32) -> Option<Split> {
+        let (gain, rule, left) =
+            if categorical { self.best_set(histogram, bins, total)? } else { self.best_cut(histogram, bins, total)? };
+        Some(Split { gain: gain * self.gain_unit, column, rule, left })
     }
 
-    fn best_cut(
-        &self,
-        histogram: &Histogram,
-        bins: usize,
-        total: Sums,
-    ) -> Option<(f64, Rule, Sums)> {
+    fn best_cut(&self, histogram: &Histogram, bins: usize, total: Sums) -> Option<(f64, Rule, Sums)> {
         let missing = histogram[usize::from(MISSING)];
         let has_missing = count(missing) > 0;
         let (whole, mut best) = self.start(total);
-        let cuts = if self.l1 == 0.0 {
-            Self::cuts::<false>
-        } else {
-            Self::cuts::<true>
-        };
+        let cuts = if self.l1 == 0.0 { Self::cuts::<false> } else { Self::cuts::<true> };
         cuts(self, &histogram[..bins], [0; 2], total, false, &mut best);
         if has_missing {
             cuts(self, &histogram[..bins], missing, total, true, &mut best);
         }
         let (bin, missing_left) = best.what?;
         let start = if missing_left { missing } else { [0; 2] };
-        let left = histogram[..=bin]
-            .iter()
-            .fold(start, |left, &sums| plus(left, sums));
+        let left = histogram[..=bin].iter().fold(start, |left, &sums| plus(left, sums));
         // Between two bins that occur, the middle one is the safest cut for rows that were not seen.
-        let after = histogram[bin + 1..bins]
-            .iter()
-            .position(|&sums| count(sums) > 0);
+        let after = histogram[bin + 1..bins].iter().position(|&sums| count(sums) > 0);
         let bin = after.map_or(MAX_BINS - 1, |empty| bin + empty / 2) as u8;
-        let missing_left = if has_missing {
-            missing_left
-        } else {
-            2 * count(left) > count(total)
-        };
+        let missing_left = if has_missing { missing_left } else { 2 * count(left) > count(total) };
         Some((best.score - whole, Rule::Cut { bin, missing_left }, left))
     }
 
     /// Offers the cuts behind each bin. Bins that make a cut are first collected without branches, then scored a tile at a
     /// time in a loop that the compiler turns to vector instructions.
-    fn cuts<const L1: bool>(
-        &self,
-        bins: &[Sums],
-        start: Sums,
-        total: Sums,
-        missing_left: bool,
-        best: &mut Best<(usize, bool)>,
-    ) {
+    fn cuts<const L1: bool>(&self, bins: &[Sums], start: Sums, total: Sums, missing_left: bool, best: &mut Best<(usize, bool)>) {
         let (first_total, second_total) = (total[0] as f64, second(total));
         let most = count(total) - self.min_rows;
         let mut left = start;
@@ -208,22 +152,14 @@ impl Scan {
             let slots = firsts[..used].iter().zip(&seconds[..used]);
             for (score, (&first, &second)) in scores[..used].iter_mut().zip(slots) {
                 let (a, b) = (first, first_total - first);
-                let (a, b) = if L1 {
-                    (self.shrink(a), self.shrink(b))
-                } else {
-                    (a, b)
-                };
+                let (a, b) = if L1 { (self.shrink(a), self.shrink(b)) } else { (a, b) };
                 let (u, v) = (second + self.l2, second_total - second + self.l2);
                 *score = (a * a * v + b * b * u) / (u * v);
             }
-            for ((&score, &second), &place) in scores.iter().zip(&seconds).zip(&places).take(found)
-            {
+            for ((&score, &second), &place) in scores.iter().zip(&seconds).zip(&places).take(found) {
                 let enough = second >= self.min_second && second_total - second >= self.min_second;
                 if score > best.score && enough {
-                    *best = Best {
-                        score,
-                        what: Some((tile * TILE + usize::from(place), missing_left)),
-                    };
+                    *best = Best { score, what: Some((tile * TILE + usize::from(place), missing_left)) };
                 }
             }
             if count(left) > most {
@@ -233,12 +169,7 @@ impl Scan {
     }
 
     /// Few categories: each against the rest. Many: in the order of their mean, sets from either end.
-    fn best_set(
-        &self,
-        histogram: &Histogram,
-        bins: usize,
-        total: Sums,
-    ) -> Option<(f64, Rule, Sums)> {
+    fn best_set(&self, histogram: &Histogram, bins: usize, total: Sums) -> Option<(f64, Rule, Sums)> {
         let mut order = [(0.0, 0u8); 256];
         let mut present = 0;
         for bin in (0..bins).chain([usize::from(MISSING)]) {
@@ -274,28 +205,17 @@ impl Scan {
                         break;
                     }
                     let range = if from_end { (at, present) } else { (0, taken) };
-                    best.offer(
-                        self.sides(left, right, self.l2 + self.cat_l2),
-                        (range, left),
-                    );
+                    best.offer(self.sides(left, right, self.l2 + self.cat_l2), (range, left));
                 }
             }
         }
         let ((from, to), left) = best.what?;
         // Bins that do not occur in the node go with the larger side.
-        let mut set = if 2 * count(left) > count(total) {
-            [u32::MAX; 8]
-        } else {
-            [0; 8]
-        };
+        let mut set = if 2 * count(left) > count(total) { [u32::MAX; 8] } else { [0; 8] };
         for (at, &(_, bin)) in order.iter().enumerate() {
             let bit = 1 << (bin & 31);
             let word = &mut set[usize::from(bin >> 5)];
-            *word = if (from..to).contains(&at) {
-                *word | bit
-            } else {
-                *word & !bit
-            };
+            *word = if (from..to).contains(&at) { *word | bit } else { *word & !bit };
         }
         Some((best.score - whole, Rule::Set(set), left))
     }

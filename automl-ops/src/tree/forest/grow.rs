@@ -78,8 +78,7 @@ impl<'a, K: Kernel> Grower<'a, K> {
         self.draw(&mut rng);
         let bins = self.job.bins;
         self.columns.clear();
-        self.columns
-            .extend((0..bins.len() as u32).filter(|&column| bins[column as usize].rows() > 0));
+        self.columns.extend((0..bins.len() as u32).filter(|&column| bins[column as usize].rows() > 0));
         let mut trees = Trees::new(bins, self.kernel.width());
         let grown = match self.job.params.max_leaves {
             None => self.depth_first(&mut trees, &mut rng),
@@ -106,17 +105,13 @@ impl<'a, K: Kernel> Grower<'a, K> {
             }
         } else {
             self.rows.extend_from_slice(all);
-            self.payload
-                .extend(all.iter().map(|&row| self.kernel.payload(row, 1)));
+            self.payload.extend(all.iter().map(|&row| self.kernel.payload(row, 1)));
         }
         self.scratch.resize(self.rows.len(), (0, 0));
     }
 
     fn depth_first(&mut self, trees: &mut Trees, rng: &mut ChaCha8Rng) -> Result<(), Cut> {
-        let mut stack: Vec<Open> = self
-            .open(trees, 0..self.rows.len(), 0, None, rng)?
-            .into_iter()
-            .collect();
+        let mut stack: Vec<Open> = self.open(trees, 0..self.rows.len(), 0, None, rng)?.into_iter().collect();
         while let Some(open) = stack.pop() {
             let [left, right] = self.split(trees, open, rng)?;
             stack.extend(right);
@@ -125,16 +120,8 @@ impl<'a, K: Kernel> Grower<'a, K> {
         Ok(())
     }
 
-    fn best_first(
-        &mut self,
-        trees: &mut Trees,
-        leaves: usize,
-        rng: &mut ChaCha8Rng,
-    ) -> Result<(), Cut> {
-        let mut heap: BinaryHeap<Open> = self
-            .open(trees, 0..self.rows.len(), 0, None, rng)?
-            .into_iter()
-            .collect();
+    fn best_first(&mut self, trees: &mut Trees, leaves: usize, rng: &mut ChaCha8Rng) -> Result<(), Cut> {
+        let mut heap: BinaryHeap<Open> = self.open(trees, 0..self.rows.len(), 0, None, rng)?.into_iter().collect();
         let mut closed = trees.leaves.len() / trees.width;
         while let Some(open) = heap.pop() {
             if closed + heap.len() + 2 > leaves {
@@ -148,29 +135,15 @@ impl<'a, K: Kernel> Grower<'a, K> {
     }
 
     /// Makes the split of a node and opens its children.
-    fn split(
-        &mut self,
-        trees: &mut Trees,
-        open: Open,
-        rng: &mut ChaCha8Rng,
-    ) -> Result<[Option<Open>; 2], Cut> {
+    fn split(&mut self, trees: &mut Trees, open: Open, rng: &mut ChaCha8Rng) -> Result<[Option<Open>; 2], Cut> {
         let column = open.split.column as usize;
         let bins = &self.job.bins[column];
         let node = trees.push(column, bins, &open.split.rule);
-        gained(
-            &mut trees.importance[column],
-            (open.gain * self.kernel.unit()) as f32,
-        );
+        gained(&mut trees.importance[column], (open.gain * self.kernel.unit()) as f32);
         trees.attach(open.parent, node);
         let Range { start, end } = open.rows;
         let middle = start + self.partition(bins, &open.split.rule, start..end);
-        let left = self.open(
-            trees,
-            start..middle,
-            open.depth + 1,
-            Some((node, true)),
-            rng,
-        )?;
+        let left = self.open(trees, start..middle, open.depth + 1, Some((node, true)), rng)?;
         let right = self.open(trees, middle..end, open.depth + 1, Some((node, false)), rng)?;
         Ok([left, right])
     }
@@ -180,20 +153,12 @@ impl<'a, K: Kernel> Grower<'a, K> {
         let (rows, payload) = (&mut self.rows[range.clone()], &mut self.payload[range]);
         let codes = &bins.codes[..];
         match rule {
-            &Rule::Cut {
-                bin,
-                missing_left: false,
-            } => sides(rows, payload, &mut self.scratch, |row| codes[row] <= bin),
+            &Rule::Cut { bin, missing_left: false } => sides(rows, payload, &mut self.scratch, |row| codes[row] <= bin),
             // Adding one turns the missing code to 0, which is below every other.
-            &Rule::Cut {
-                bin,
-                missing_left: true,
-            } => sides(rows, payload, &mut self.scratch, |row| {
-                codes[row].wrapping_add(1) <= bin + 1
-            }),
-            rule => sides(rows, payload, &mut self.scratch, |row| {
-                rule.goes_left(codes[row])
-            }),
+            &Rule::Cut { bin, missing_left: true } => {
+                sides(rows, payload, &mut self.scratch, |row| codes[row].wrapping_add(1) <= bin + 1)
+            }
+            rule => sides(rows, payload, &mut self.scratch, |row| rule.goes_left(codes[row])),
         }
     }
 
@@ -207,14 +172,12 @@ impl<'a, K: Kernel> Grower<'a, K> {
         rng: &mut ChaCha8Rng,
     ) -> Result<Option<Open>, Cut> {
         let params = self.job.params;
-        let small = rows.len() < 2
-            || (self.job.weights.is_some() && rows.len() < 2 * params.min_samples_leaf);
+        let small = rows.len() < 2 || (self.job.weights.is_some() && rows.len() < 2 * params.min_samples_leaf);
         if small || params.max_depth.is_some_and(|most| depth >= most) {
             self.close(trees, rows, parent);
             return Ok(None);
         }
-        self.kernel
-            .total(&self.payload[rows.clone()], &mut self.total);
+        self.kernel.total(&self.payload[rows.clone()], &mut self.total);
         if self.kernel.pure(&self.rows[rows.clone()], &self.total) {
             self.close(trees, rows, parent);
             return Ok(None);
@@ -222,13 +185,7 @@ impl<'a, K: Kernel> Grower<'a, K> {
         match self.find(rows.clone(), rng)? {
             Some(split) => {
                 let gain = split.score - self.kernel.whole(&self.total);
-                Ok(Some(Open {
-                    rows,
-                    depth,
-                    parent,
-                    split,
-                    gain,
-                }))
+                Ok(Some(Open { rows, depth, parent, split, gain }))
             }
             None => {
                 self.close(trees, rows, parent);
@@ -242,10 +199,7 @@ impl<'a, K: Kernel> Grower<'a, K> {
         let params = self.job.params;
         let count = self.columns.len();
         let wanted = (params.max_features * count as f32).round().max(1.0) as usize;
-        let node = Rows {
-            rows: &self.rows[rows.clone()],
-            payload: &self.payload[rows],
-        };
+        let node = Rows { rows: &self.rows[rows.clone()], payload: &self.payload[rows] };
         let (mut looked, mut best) = (0, None::<Split>);
         for at in 0..count {
             if looked >= wanted {
@@ -259,14 +213,12 @@ impl<'a, K: Kernel> Grower<'a, K> {
                 }
             }
             if wanted < count {
-                self.columns
-                    .swap(at, at + below(rng, (count - at) as u32) as usize);
+                self.columns.swap(at, at + below(rng, (count - at) as u32) as usize);
             }
             let column = self.columns[at] as usize;
             let bins = (column, &*self.job.bins[column]);
             let found = if params.random_splits {
-                self.search
-                    .random(self.kernel, bins, node, &self.total, rng)
+                self.search.random(self.kernel, bins, node, &self.total, rng)
             } else {
                 self.search.best(self.kernel, bins, node, &self.total, rng)
             };
@@ -285,11 +237,7 @@ impl<'a, K: Kernel> Grower<'a, K> {
     fn close(&mut self, trees: &mut Trees, rows: Range<usize>, parent: Option<(u32, bool)>) {
         let link = trees.leaf_link();
         trees.attach(parent, link);
-        self.kernel.leaf(
-            &self.rows[rows.clone()],
-            &self.payload[rows],
-            &mut trees.leaves,
-        );
+        self.kernel.leaf(&self.rows[rows.clone()], &self.payload[rows], &mut trees.leaves);
     }
 }
 
@@ -297,12 +245,7 @@ impl<'a, K: Kernel> Grower<'a, K> {
 const WORK: usize = 1 << 19;
 
 /// A stable partition without branches.
-fn sides(
-    rows: &mut [u32],
-    payload: &mut [u64],
-    scratch: &mut [(u32, u64)],
-    left: impl Fn(usize) -> bool,
-) -> usize {
+fn sides(rows: &mut [u32], payload: &mut [u64], scratch: &mut [(u32, u64)], left: impl Fn(usize) -> bool) -> usize {
     let (mut lefts, mut rights) = (0, 0);
     for at in 0..rows.len() {
         let (row, carried) = (rows[at], payload[at]);
@@ -313,11 +256,7 @@ fn sides(
         lefts += usize::from(goes_left);
         rights += usize::from(!goes_left);
     }
-    for ((row, carried), from) in rows[lefts..]
-        .iter_mut()
-        .zip(&mut payload[lefts..])
-        .zip(scratch.iter())
-    {
+    for ((row, carried), from) in rows[lefts..].iter_mut().zip(&mut payload[lefts..]).zip(scratch.iter()) {
         (*row, *carried) = *from;
     }
     lefts
@@ -340,8 +279,6 @@ impl PartialOrd for Open {
 impl Ord for Open {
     /// By gain; the range of rows decides ties, so that the order is total.
     fn cmp(&self, other: &Self) -> Ordering {
-        self.gain
-            .total_cmp(&other.gain)
-            .then(other.rows.start.cmp(&self.rows.start))
+        self.gain.total_cmp(&other.gain).then(other.rows.start.cmp(&self.rows.start))
     }
 }

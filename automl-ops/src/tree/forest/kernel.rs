@@ -61,36 +61,19 @@ impl<'a> Weights<'a> {
     /// Weights that sum to less than `2^31` however the rows are drawn.
     fn new(job: &Job<'a>) -> Self {
         let scale = job.weights.map_or(1.0, |weights| {
-            let sum: f64 = job
-                .rows
-                .iter()
-                .map(|&row| f64::from(weights[row as usize]))
-                .sum();
-            let most = job
-                .rows
-                .iter()
-                .map(|&row| weights[row as usize])
-                .fold(0.0, f32::max);
+            let sum: f64 = job.rows.iter().map(|&row| f64::from(weights[row as usize])).sum();
+            let most = job.rows.iter().map(|&row| weights[row as usize]).fold(0.0, f32::max);
             // A bootstrap sample may weigh more than its source, twice as much only by a chance that never happens.
-            let bound = if job.params.bootstrap {
-                (f64::from(most) * job.rows.len() as f64).min(2.0 * sum)
-            } else {
-                sum
-            };
+            let bound = if job.params.bootstrap { (f64::from(most) * job.rows.len() as f64).min(2.0 * sum) } else { sum };
             (f64::from(i32::MAX) - 2.0 * job.rows.len() as f64) / bound
         });
-        Self {
-            weights: job.weights,
-            scale,
-        }
+        Self { weights: job.weights, scale }
     }
 
     fn of(&self, row: u32, times: u32) -> u64 {
         match self.weights {
             None => u64::from(times),
-            Some(weights) => ((f64::from(weights[row as usize]) * self.scale * f64::from(times))
-                .round() as u64)
-                .max(1),
+            Some(weights) => ((f64::from(weights[row as usize]) * self.scale * f64::from(times)).round() as u64).max(1),
         }
     }
 }
@@ -113,56 +96,24 @@ enum PackedTarget<'a> {
 impl<'a> Packed<'a> {
     pub(super) fn binary(codes: &'a [u32], criterion: Criterion, job: &Job<'a>) -> Self {
         let entropy = criterion == Criterion::Entropy;
-        Self {
-            target: PackedTarget::Binary(codes),
-            weights: Weights::new(job),
-            bits: 32,
-            scale: 1.0,
-            entropy,
-        }
+        Self { target: PackedTarget::Binary(codes), weights: Weights::new(job), bits: 32, scale: 1.0, entropy }
     }
 
     pub(super) fn values(values: &'a [f32], job: &Job<'a>) -> Self {
         let weights = Weights::new(job);
         let n = job.rows.len();
-        let mean = job
-            .rows
-            .iter()
-            .map(|&row| f64::from(values[row as usize]))
-            .sum::<f64>()
-            / n as f64;
-        let weight = |row: u32| {
-            job.weights
-                .map_or(1.0, |weights| f64::from(weights[row as usize]))
-        };
+        let mean = job.rows.iter().map(|&row| f64::from(values[row as usize])).sum::<f64>() / n as f64;
+        let weight = |row: u32| job.weights.map_or(1.0, |weights| f64::from(weights[row as usize]));
         let largest = |row: &u32| (f64::from(values[*row as usize]) - mean).abs() * weight(*row);
-        let bound = job
-            .rows
-            .iter()
-            .map(largest)
-            .fold(f64::MIN_POSITIVE, f64::max)
-            * n as f64;
-        let bits = if job.weights.is_some() {
-            32
-        } else {
-            usize::BITS - n.leading_zeros()
-        };
+        let bound = job.rows.iter().map(largest).fold(f64::MIN_POSITIVE, f64::max) * n as f64;
+        let bits = if job.weights.is_some() { 32 } else { usize::BITS - n.leading_zeros() };
         let scale = ((1u64 << (62 - bits)) as f64 / bound).min(1e300);
-        Self {
-            target: PackedTarget::Values { values, mean },
-            weights,
-            bits,
-            scale,
-            entropy: false,
-        }
+        Self { target: PackedTarget::Values { values, mean }, weights, bits, scale, entropy: false }
     }
 
     #[inline]
     fn split(&self, sum: u64) -> (f64, f64) {
-        (
-            ((sum as i64) >> self.bits) as f64,
-            (sum & ((1 << self.bits) - 1)) as f64,
-        )
+        (((sum as i64) >> self.bits) as f64, (sum & ((1 << self.bits) - 1)) as f64)
     }
 }
 
@@ -189,16 +140,10 @@ impl Kernel for Packed<'_> {
     fn payload(&self, row: u32, times: u32) -> u64 {
         let weight = self.weights.of(row, times);
         match self.target {
-            PackedTarget::Binary(codes) => {
-                ((weight * u64::from(codes[row as usize])) << 32) | weight
-            }
+            PackedTarget::Binary(codes) => ((weight * u64::from(codes[row as usize])) << 32) | weight,
             PackedTarget::Values { values, mean } => {
-                let own = self
-                    .weights
-                    .weights
-                    .map_or(1.0, |weights| f64::from(weights[row as usize]));
-                let value =
-                    (f64::from(values[row as usize]) - mean) * own * f64::from(times) * self.scale;
+                let own = self.weights.weights.map_or(1.0, |weights| f64::from(weights[row as usize]));
+                let value = (f64::from(values[row as usize]) - mean) * own * f64::from(times) * self.scale;
                 ((value.round() as i64) << self.bits) as u64 | weight
             }
         }
@@ -221,10 +166,7 @@ impl Kernel for Packed<'_> {
     }
 
     fn total_below(&self, codes: &[u8], payload: &[u64], bin: u8, sum: &mut u64) {
-        let below = codes
-            .iter()
-            .zip(payload)
-            .map(|(&code, &x)| if code <= bin { x } else { 0 });
+        let below = codes.iter().zip(payload).map(|(&code, &x)| if code <= bin { x } else { 0 });
         *sum = below.fold(*sum, u64::wrapping_add);
     }
 
@@ -261,11 +203,7 @@ impl Kernel for Packed<'_> {
 
     fn whole(&self, total: &u64) -> f64 {
         let (a, u) = self.split(*total);
-        if self.entropy {
-            xlnx(a) + xlnx(u - a) - xlnx(u)
-        } else {
-            a * a / u
-        }
+        if self.entropy { xlnx(a) + xlnx(u - a) - xlnx(u) } else { a * a / u }
     }
 
     fn pure(&self, rows: &[u32], total: &u64) -> bool {
@@ -274,12 +212,10 @@ impl Kernel for Packed<'_> {
                 let (a, u) = self.split(*total);
                 a == 0.0 || a == u
             }
-            PackedTarget::Values { values, .. } => {
-                rows.split_first().is_none_or(|(&first, rest)| {
-                    let first = values[first as usize];
-                    rest.iter().all(|&row| values[row as usize] == first)
-                })
-            }
+            PackedTarget::Values { values, .. } => rows.split_first().is_none_or(|(&first, rest)| {
+                let first = values[first as usize];
+                rest.iter().all(|&row| values[row as usize] == first)
+            }),
         }
     }
 
@@ -322,26 +258,12 @@ pub(super) struct Classes<'a> {
 }
 
 impl<'a> Classes<'a> {
-    pub(super) fn new(
-        codes: &'a [u32],
-        classes: usize,
-        criterion: Criterion,
-        job: &Job<'a>,
-    ) -> Self {
-        Self {
-            codes,
-            classes,
-            weights: Weights::new(job),
-            entropy: criterion == Criterion::Entropy,
-        }
+    pub(super) fn new(codes: &'a [u32], classes: usize, criterion: Criterion, job: &Job<'a>) -> Self {
+        Self { codes, classes, weights: Weights::new(job), entropy: criterion == Criterion::Entropy }
     }
 
     fn purity(&self, sum: f64, squares: f64) -> f64 {
-        if self.entropy {
-            squares - xlnx(sum)
-        } else {
-            squares / sum
-        }
+        if self.entropy { squares - xlnx(sum) } else { squares / sum }
     }
 
     fn term(&self, x: u32) -> f64 {
@@ -399,9 +321,7 @@ impl Kernel for Classes<'_> {
 
     #[inline]
     fn add(&self, cells: &mut [u32], code: u8, payload: u64) {
-        if let Some(cell) =
-            cells.get_mut(usize::from(code) * self.classes + (payload >> 32) as usize)
-        {
+        if let Some(cell) = cells.get_mut(usize::from(code) * self.classes + (payload >> 32) as usize) {
             *cell += payload as u32;
         }
     }
@@ -456,9 +376,7 @@ impl Kernel for Classes<'_> {
 
     fn rank(&self, cells: &[u32], pick: u64) -> f64 {
         let sum: f64 = cells.iter().map(|&x| f64::from(x)).sum();
-        cells
-            .get((pick >> 32) as usize)
-            .map_or(0.0, |&x| f64::from(x) / sum)
+        cells.get((pick >> 32) as usize).map_or(0.0, |&x| f64::from(x) / sum)
     }
 
     fn leaf(&self, _rows: &[u32], payload: &[u64], leaves: &mut Vec<f32>) {

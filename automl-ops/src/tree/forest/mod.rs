@@ -70,31 +70,16 @@ impl Default for ForestParams {
 impl ForestParams {
     /// A single decision tree.
     pub fn single_tree() -> Self {
-        Self {
-            trees: 1,
-            max_features: 1.0,
-            bootstrap: false,
-            ..Self::default()
-        }
+        Self { trees: 1, max_features: 1.0, bootstrap: false, ..Self::default() }
     }
 
     fn check(&self) -> Result<(), TreeError> {
-        let wrong = |name, found: String, expected| {
-            Err(TreeError::Param {
-                name,
-                found,
-                expected,
-            })
-        };
+        let wrong = |name, found: String, expected| Err(TreeError::Param { name, found, expected });
         if self.trees == 0 {
             return wrong("trees", "0".into(), "at least 1");
         }
         if !(self.max_features > 0.0 && self.max_features <= 1.0) {
-            return wrong(
-                "max_features",
-                self.max_features.to_string(),
-                "a share in (0, 1]",
-            );
+            return wrong("max_features", self.max_features.to_string(), "a share in (0, 1]");
         }
         if self.max_leaves.is_some_and(|leaves| leaves < 2) {
             return wrong("max_leaves", format!("{:?}", self.max_leaves), "at least 2");
@@ -127,21 +112,10 @@ pub fn fit(
 ) -> Result<Forest, TreeError> {
     params.check()?;
     let rows = checked_rows(bins, rows, &target, weights)?;
-    let job = Job {
-        bins,
-        rows: &rows,
-        weights,
-        params,
-        seed,
-        cancel,
-    };
+    let job = Job { bins, rows: &rows, weights, params, seed, cancel };
     let trees = match target {
-        Target::Classes { codes, classes: 2 } => {
-            grow_all(&job, &Packed::binary(codes, params.criterion, &job))
-        }
-        Target::Classes { codes, classes } => {
-            grow_all(&job, &Classes::new(codes, classes, params.criterion, &job))
-        }
+        Target::Classes { codes, classes: 2 } => grow_all(&job, &Packed::binary(codes, params.criterion, &job)),
+        Target::Classes { codes, classes } => grow_all(&job, &Classes::new(codes, classes, params.criterion, &job)),
         Target::Values(values) => grow_all(&job, &Packed::values(values, &job)),
     };
     let mut grown = trees.into_iter().flatten();
@@ -156,14 +130,7 @@ fn grow_all<K: kernel::Kernel>(job: &Job<'_>, kernel: &K) -> Vec<Option<Trees>> 
         let mut grower = Grower::new(job, kernel);
         return (0..count).map(|index| grower.grow(index)).collect();
     }
-    (0..count)
-        .into_par_iter()
-        .with_max_len(1)
-        .map_init(
-            || Grower::new(job, kernel),
-            |grower, index| grower.grow(index),
-        )
-        .collect()
+    (0..count).into_par_iter().with_max_len(1).map_init(|| Grower::new(job, kernel), |grower, index| grower.grow(index)).collect()
 }
 
 /// Rows times trees below which starting other threads costs more than it saves.
@@ -190,17 +157,12 @@ impl Forest {
         let mut out = vec![0.0; rows * k];
         let share = 1.0 / self.trees.roots.len() as f64;
         let add = |_, leaf: &[f32], sums: &mut [f64]| {
-            sums.iter_mut()
-                .zip(leaf)
-                .for_each(|(sum, &x)| *sum += f64::from(x));
+            sums.iter_mut().zip(leaf).for_each(|(sum, &x)| *sum += f64::from(x));
         };
         let end = |sums: &[f64], row: &mut [f32]| {
-            row.iter_mut()
-                .zip(sums)
-                .for_each(|(x, sum)| *x = (sum * share) as f32);
+            row.iter_mut().zip(sums).for_each(|(x, sum)| *x = (sum * share) as f32);
         };
-        self.trees
-            .predict(columns, &mut out, k, &vec![0.0; k], add, end);
+        self.trees.predict(columns, &mut out, k, &vec![0.0; k], add, end);
         Ok(out)
     }
 
@@ -211,10 +173,7 @@ impl Forest {
 
     /// The saved form.
     pub fn to_parts(&self) -> Parts {
-        let mut parts = vec![(
-            "forest".to_owned(),
-            PartData::U32(vec![VERSION, self.trees.width as u32]),
-        )];
+        let mut parts = vec![("forest".to_owned(), PartData::U32(vec![VERSION, self.trees.width as u32]))];
         self.trees.write(&mut parts);
         parts
     }
@@ -225,10 +184,7 @@ impl Forest {
     /// Anything that was not written by it: such a model is never built.
     pub fn from_parts(parts: Parts) -> Result<Self, TreeError> {
         let &[VERSION, width] = integers(&parts, "forest")? else {
-            return Err(invalid(
-                "forest",
-                format!("expected version {VERSION} and a width"),
-            ));
+            return Err(invalid("forest", format!("expected version {VERSION} and a width")));
         };
         let trees = Trees::read(&parts, width as usize)?;
         if trees.roots.is_empty() {

@@ -89,9 +89,7 @@ impl<K: Kernel> Search<K> {
         let mut mask = [0u64; 4];
         let codes = &bins.codes[..];
         if self.counted {
-            node.rows
-                .iter()
-                .for_each(|&row| self.counts[usize::from(codes[row as usize])] += 1);
+            node.rows.iter().for_each(|&row| self.counts[usize::from(codes[row as usize])] += 1);
         }
         let stride = kernel.stride();
         if node.rows.len() < 2 * bins.bins() {
@@ -112,20 +110,9 @@ impl<K: Kernel> Search<K> {
         mask
     }
 
-    fn best_cut(
-        &mut self,
-        kernel: &K,
-        column: usize,
-        node: Rows<'_>,
-        mut mask: [u64; 4],
-        total: &K::Sum,
-    ) -> Option<Split> {
+    fn best_cut(&mut self, kernel: &K, column: usize, node: Rows<'_>, mut mask: [u64; 4], total: &K::Sum) -> Option<Split> {
         let stride = kernel.stride();
-        let rows = if self.counted {
-            node.rows.len() as u64
-        } else {
-            kernel.weight(total)
-        };
+        let rows = if self.counted { node.rows.len() as u64 } else { kernel.weight(total) };
         let last = usize::from(MISSING);
         let has_missing = mask[3] >> 63 == 1;
         mask[3] &= !(1 << 63);
@@ -157,31 +144,20 @@ impl<K: Kernel> Search<K> {
                     consider(kernel.score(&self.side, total), cut as u8, majority);
                 }
                 let with_missing = left_rows + missing_rows;
-                if has_missing
-                    && with_missing >= self.min_rows
-                    && rows - with_missing >= self.min_rows
-                {
+                if has_missing && with_missing >= self.min_rows && rows - with_missing >= self.min_rows {
                     kernel.copy(&mut self.other, &self.side);
                     kernel.take(&mut self.other, &self.cells[last * stride..]);
                     consider(kernel.score(&self.other, total), cut as u8, true);
                 }
             }
             kernel.take(&mut self.side, &self.cells[at * stride..(at + 1) * stride]);
-            left_rows = if self.counted {
-                left_rows + u64::from(self.counts[at])
-            } else {
-                kernel.weight(&self.side)
-            };
+            left_rows = if self.counted { left_rows + u64::from(self.counts[at]) } else { kernel.weight(&self.side) };
             previous = Some(bin);
         }
         if has_missing && left_rows >= self.min_rows && missing_rows >= self.min_rows {
             consider(kernel.score(&self.side, total), MAX_BINS as u8 - 1, false);
         }
-        best.map(|(score, bin, missing_left)| Split {
-            score,
-            column: column as u32,
-            rule: Rule::Cut { bin, missing_left },
-        })
+        best.map(|(score, bin, missing_left)| Split { score, column: column as u32, rule: Rule::Cut { bin, missing_left } })
     }
 
     /// Orders the categories by their mean, or by the share of one class, and cuts that order: exact for two classes and for
@@ -196,21 +172,14 @@ impl<K: Kernel> Search<K> {
         rng: &mut impl Rng,
     ) -> Option<Split> {
         let stride = kernel.stride();
-        let rows = if self.counted {
-            node.rows.len() as u64
-        } else {
-            kernel.weight(total)
-        };
+        let rows = if self.counted { node.rows.len() as u64 } else { kernel.weight(total) };
         let pick = below(rng, node.payload.len() as u32) as usize;
         let pick = node.payload.get(pick).copied().unwrap_or(0);
         let mut order = [(0.0, 0u8); 256];
         let mut present = 0;
         for (slot, bin) in order.iter_mut().zip(Bits(mask)) {
             let at = usize::from(bin);
-            *slot = (
-                kernel.rank(&self.cells[at * stride..(at + 1) * stride], pick),
-                bin,
-            );
+            *slot = (kernel.rank(&self.cells[at * stride..(at + 1) * stride], pick), bin);
             present += 1;
         }
         let order = &mut order[..present];
@@ -227,23 +196,11 @@ impl<K: Kernel> Search<K> {
             }
             let at = usize::from(bin);
             kernel.take(&mut self.side, &self.cells[at * stride..(at + 1) * stride]);
-            left_rows = if self.counted {
-                left_rows + u64::from(self.counts[at])
-            } else {
-                kernel.weight(&self.side)
-            };
+            left_rows = if self.counted { left_rows + u64::from(self.counts[at]) } else { kernel.weight(&self.side) };
         }
         let (score, taken, left_rows) = best?;
-        let rule = set_rule(
-            order[..taken].iter().map(|&(_, bin)| bin),
-            mask,
-            left_rows * 2 > rows,
-        );
-        Some(Split {
-            score,
-            column: column as u32,
-            rule,
-        })
+        let rule = set_rule(order[..taken].iter().map(|&(_, bin)| bin), mask, left_rows * 2 > rows);
+        Some(Split { score, column: column as u32, rule })
     }
 
     /// A random split of `column`: a cut between its extremes in the node, or a random half of its categories.
@@ -256,17 +213,13 @@ impl<K: Kernel> Search<K> {
         rng: &mut impl Rng,
     ) -> Found {
         self.codes.clear();
-        self.codes
-            .extend(node.rows.iter().map(|&row| bins.codes[row as usize]));
+        self.codes.extend(node.rows.iter().map(|&row| bins.codes[row as usize]));
         if bins.categorical {
             return self.random_set(kernel, column, node, total, rng);
         }
         // Adding one turns the missing code to 0, so that two passes of minimum and maximum tell all.
         let low = self.codes.iter().fold(MISSING, |low, &code| low.min(code));
-        let high = self
-            .codes
-            .iter()
-            .fold(0, |high, &code| high.max(code.wrapping_add(1)));
+        let high = self.codes.iter().fold(0, |high, &code| high.max(code.wrapping_add(1)));
         let has_missing = self.codes.contains(&MISSING);
         if low == MISSING || (low + 1 == high && !has_missing) {
             return Found::Constant;
@@ -275,45 +228,25 @@ impl<K: Kernel> Search<K> {
         let (mut bin, mut missing_left) = (MAX_BINS as u8 - 1, false);
         if low < high {
             // Even in value, not in rank: that is what makes the trees of a forest differ.
-            let (from, to) = (
-                bins.cuts[usize::from(low)],
-                bins.cuts[usize::from(high) - 1],
-            );
+            let (from, to) = (bins.cuts[usize::from(low)], bins.cuts[usize::from(high) - 1]);
             let at = from + (to - from) * unit(rng);
             let cuts = &bins.cuts[usize::from(low)..usize::from(high) - 1];
             bin = low + cuts.partition_point(|&cut| cut < at) as u8;
             missing_left = has_missing && rng.next_u32() & 1 == 1;
         }
         if missing_left {
-            self.codes
-                .iter_mut()
-                .for_each(|code| *code = if *code == MISSING { 0 } else { *code });
+            self.codes.iter_mut().for_each(|code| *code = if *code == MISSING { 0 } else { *code });
         }
         kernel.clear(&mut self.side);
         kernel.total_below(&self.codes, node.payload, bin, &mut self.side);
         let Some((score, majority_left)) = self.judge(kernel, node, total, bin) else {
             return Found::Best(None);
         };
-        let missing_left = if has_missing {
-            missing_left
-        } else {
-            majority_left
-        };
-        Found::Best(Some(Split {
-            score,
-            column: column as u32,
-            rule: Rule::Cut { bin, missing_left },
-        }))
+        let missing_left = if has_missing { missing_left } else { majority_left };
+        Found::Best(Some(Split { score, column: column as u32, rule: Rule::Cut { bin, missing_left } }))
     }
 
-    fn random_set(
-        &mut self,
-        kernel: &K,
-        column: usize,
-        node: Rows<'_>,
-        total: &K::Sum,
-        rng: &mut impl Rng,
-    ) -> Found {
+    fn random_set(&mut self, kernel: &K, column: usize, node: Rows<'_>, total: &K::Sum, rng: &mut impl Rng) -> Found {
         let mut mask = [0u64; 4];
         for &code in &self.codes {
             mask[usize::from(code >> 6)] |= 1 << (code & 63);
@@ -323,41 +256,25 @@ impl<K: Kernel> Search<K> {
             return Found::Constant;
         }
         let mut order = [0u8; 256];
-        order
-            .iter_mut()
-            .zip(Bits(mask))
-            .for_each(|(slot, bin)| *slot = bin);
+        order.iter_mut().zip(Bits(mask)).for_each(|(slot, bin)| *slot = bin);
         let order = &mut order[..present as usize];
         let taken = 1 + below(rng, present - 1) as usize;
         for at in 0..taken {
             order.swap(at, at + below(rng, present - at as u32) as usize);
         }
-        let rule = set_rule(
-            order[..taken].iter().copied(),
-            mask,
-            rng.next_u32() & 1 == 1,
-        );
+        let rule = set_rule(order[..taken].iter().copied(), mask, rng.next_u32() & 1 == 1);
         kernel.clear(&mut self.side);
         // One pass with a code that tells the side makes the sums those of a cut.
-        self.codes
-            .iter_mut()
-            .for_each(|code| *code = u8::from(!rule.goes_left(*code)));
+        self.codes.iter_mut().for_each(|code| *code = u8::from(!rule.goes_left(*code)));
         kernel.total_below(&self.codes, node.payload, 0, &mut self.side);
         let judged = self.judge(kernel, node, total, 0);
-        Found::Best(judged.map(|(score, _)| Split {
-            score,
-            column: column as u32,
-            rule,
-        }))
+        Found::Best(judged.map(|(score, _)| Split { score, column: column as u32, rule }))
     }
 
     /// The score of the split in `self.side`, which has the codes up to `bin`, and whether it is the larger side.
     fn judge(&self, kernel: &K, node: Rows<'_>, total: &K::Sum, bin: u8) -> Option<(f64, bool)> {
         let (rows, left_rows) = if self.counted {
-            (
-                node.rows.len() as u64,
-                self.codes.iter().filter(|&&code| code <= bin).count() as u64,
-            )
+            (node.rows.len() as u64, self.codes.iter().filter(|&&code| code <= bin).count() as u64)
         } else {
             (kernel.weight(total), kernel.weight(&self.side))
         };

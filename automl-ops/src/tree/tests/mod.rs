@@ -29,19 +29,11 @@ impl Problem {
         let mut rng = stream(seed, 0);
         let mut unit = || (rng.next_u32() >> 8) as f32 / (1 << 24) as f32;
         let a: Vec<f32> = (0..rows).map(|_| unit() * 4.0 - 2.0).collect();
-        let b: Vec<f32> = (0..rows)
-            .map(|_| if unit() < 0.2 { f32::NAN } else { unit() })
-            .collect();
+        let b: Vec<f32> = (0..rows).map(|_| if unit() < 0.2 { f32::NAN } else { unit() }).collect();
         let c: Vec<u32> = (0..rows).map(|_| (unit() * 12.0) as u32).collect();
         let value = |i: usize| {
             let gap = if b[i].is_nan() { 1.5 } else { b[i] };
-            a[i] * a[i]
-                + gap
-                + if [1, 4, 5, 9].contains(&c[i]) {
-                    2.0
-                } else {
-                    0.0
-                }
+            a[i] * a[i] + gap + if [1, 4, 5, 9].contains(&c[i]) { 2.0 } else { 0.0 }
         };
         let values: Vec<f32> = (0..rows).map(value).collect();
         let classes = values
@@ -56,36 +48,19 @@ impl Problem {
                 }
             })
             .collect();
-        Self {
-            a,
-            b,
-            c,
-            values,
-            classes,
-        }
+        Self { a, b, c, values, classes }
     }
 
     fn bins(&self) -> Vec<Arc<Bins>> {
-        vec![
-            Arc::new(Bins::numeric(&self.a)),
-            Arc::new(Bins::numeric(&self.b)),
-            Arc::new(Bins::category(&self.c, 12)),
-        ]
+        vec![Arc::new(Bins::numeric(&self.a)), Arc::new(Bins::numeric(&self.b)), Arc::new(Bins::category(&self.c, 12))]
     }
 
     fn raw(&self) -> [Raw<'_>; 3] {
-        [
-            Raw::Numeric(&self.a),
-            Raw::Numeric(&self.b),
-            Raw::Category(&self.c),
-        ]
+        [Raw::Numeric(&self.a), Raw::Numeric(&self.b), Raw::Category(&self.c)]
     }
 
     fn binary(&self) -> Vec<u32> {
-        self.classes
-            .iter()
-            .map(|&class| u32::from(class > 0))
-            .collect()
+        self.classes.iter().map(|&class| u32::from(class > 0)).collect()
     }
 }
 
@@ -101,11 +76,7 @@ fn accuracy(probabilities: &[f32], classes: &[u32]) -> f64 {
 fn r2(predicted: &[f32], values: &[f32]) -> f64 {
     let mean = values.iter().map(|&y| f64::from(y)).sum::<f64>() / values.len() as f64;
     let total: f64 = values.iter().map(|&y| (f64::from(y) - mean).powi(2)).sum();
-    let error: f64 = values
-        .iter()
-        .zip(predicted)
-        .map(|(&y, &p)| f64::from(y - p).powi(2))
-        .sum();
+    let error: f64 = values.iter().zip(predicted).map(|(&y, &p)| f64::from(y - p).powi(2)).sum();
     1.0 - error / total
 }
 
@@ -118,51 +89,21 @@ fn grow(bins: &[Arc<Bins>], target: Target<'_>, params: &ForestParams) -> Forest
 }
 
 fn forests() -> Vec<ForestParams> {
-    let base = ForestParams {
-        trees: 30,
-        max_features: 0.7,
-        ..ForestParams::default()
-    };
+    let base = ForestParams { trees: 30, max_features: 0.7, ..ForestParams::default() };
     vec![
         base.clone(),
-        ForestParams {
-            random_splits: true,
-            bootstrap: false,
-            ..base.clone()
-        },
-        ForestParams {
-            criterion: Criterion::Entropy,
-            max_leaves: Some(200),
-            ..base
-        },
+        ForestParams { random_splits: true, bootstrap: false, ..base.clone() },
+        ForestParams { criterion: Criterion::Entropy, max_leaves: Some(200), ..base },
         ForestParams::single_tree(),
     ]
 }
 
 fn boosters() -> Vec<BoostingParams> {
-    let base = BoostingParams {
-        rounds: 60,
-        ..BoostingParams::default()
-    };
+    let base = BoostingParams { rounds: 60, ..BoostingParams::default() };
     vec![
         base.clone(),
-        BoostingParams {
-            growth: Growth::DepthWise,
-            max_depth: Some(5),
-            subsample: 0.7,
-            ..base.clone()
-        },
-        BoostingParams {
-            l1: 0.1,
-            l2: 1.0,
-            column_subsample: 0.7,
-            early_stopping_rounds: Some(10),
-            ..base.clone()
-        },
-        BoostingParams {
-            max_cat_one_hot: 20,
-            min_samples_leaf: 3,
-            ..base
-        },
+        BoostingParams { growth: Growth::DepthWise, max_depth: Some(5), subsample: 0.7, ..base.clone() },
+        BoostingParams { l1: 0.1, l2: 1.0, column_subsample: 0.7, early_stopping_rounds: Some(10), ..base.clone() },
+        BoostingParams { max_cat_one_hot: 20, min_samples_leaf: 3, ..base },
     ]
 }

@@ -5,13 +5,7 @@ use super::*;
 #[test]
 fn saved_models_read_back_to_the_bit() {
     let problem = Problem::new(500, 10);
-    let (bins, target) = (
-        problem.bins(),
-        Target::Classes {
-            codes: &problem.classes,
-            classes: 3,
-        },
-    );
+    let (bins, target) = (problem.bins(), Target::Classes { codes: &problem.classes, classes: 3 });
     for params in forests() {
         let model = grow(&bins, target, &params);
         assert_eq!(Forest::from_parts(model.to_parts()).unwrap(), model);
@@ -42,17 +36,7 @@ fn attack(parts: &Parts, read: impl Fn(Parts) -> Result<Vec<f32>, TreeError>) ->
             PartData::U8(data) => data.len(),
         };
         for place in 0..len.min(200) {
-            for value in [
-                0,
-                1,
-                2,
-                3,
-                1 << 30,
-                1 << 31,
-                (1 << 31) + 5,
-                u32::MAX,
-                0x7fc0_0000,
-            ] {
+            for value in [0, 1, 2, 3, 1 << 30, 1 << 31, (1 << 31) + 5, u32::MAX, 0x7fc0_0000] {
                 attempt(&|parts| match &mut parts[at].1 {
                     PartData::F32(data) => data[place] = f32::from_bits(value),
                     PartData::U32(data) => data[place] = value,
@@ -72,35 +56,13 @@ fn attack(parts: &Parts, read: impl Fn(Parts) -> Result<Vec<f32>, TreeError>) ->
 #[test]
 fn hostile_parts_give_errors_and_never_panic() {
     let problem = Problem::new(120, 12);
-    let (bins, target) = (
-        problem.bins(),
-        Target::Classes {
-            codes: &problem.classes,
-            classes: 3,
-        },
-    );
-    let params = ForestParams {
-        trees: 2,
-        max_features: 1.0,
-        ..ForestParams::default()
-    };
+    let (bins, target) = (problem.bins(), Target::Classes { codes: &problem.classes, classes: 3 });
+    let params = ForestParams { trees: 2, max_features: 1.0, ..ForestParams::default() };
     let parts = grow(&bins, target, &params).to_parts();
-    assert!(
-        attack(&parts, |parts| Forest::from_parts(parts)?
-            .predict(&problem.raw()))
-            > 500
-    );
-    let params = BoostingParams {
-        rounds: 3,
-        min_samples_leaf: 5,
-        ..BoostingParams::default()
-    };
+    assert!(attack(&parts, |parts| Forest::from_parts(parts)?.predict(&problem.raw())) > 500);
+    let params = BoostingParams { rounds: 3, min_samples_leaf: 5, ..BoostingParams::default() };
     let parts = boost(&bins, target, &params).to_parts();
-    assert!(
-        attack(&parts, |parts| Booster::from_parts(parts)?
-            .predict(&problem.raw()))
-            > 500
-    );
+    assert!(attack(&parts, |parts| Booster::from_parts(parts)?.predict(&problem.raw())) > 500);
 }
 
 #[test]

@@ -1,0 +1,346 @@
+//! Judging a pipeline: cross-validation or a holdout, scored by a metric.
+//!
+//! The folds are fixed by the study's seed and shared by all candidates, with their histogram bins. Nothing is fitted on rows it
+//! is scored on: a fold's pipeline sees the fold's training rows alone.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use automl_core::hash::StableHash;
+use automl_core::{Direction, EvalContext, Evaluation, Evaluator, Genotype, Objective, SearchSpace, Stop, plugin};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::frame::Frame;
+use crate::metrics::{Metric, MetricError, Predictions, Task, Truth};
+use crate::operator::Target;
+use crate::pipeline::{self, Pipeline, PipelineError};
+use crate::space::PipelineSpace;
+use crate::split;
+use crate::table::{ColumnType, ReadOptions};
+use crate::training::Training;
+
+/// How candidates are validated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Validation {
+    /// Five folds up to 5,000 rows, three up to 15,000, else a holdout of a fifth.
+    #[default]
+    Auto,
+    /// Cross-validation, stratified by class or by quantile of the target.
+    Kfold {
+        /// Number of folds, at least 2.
+        folds: usize,
+    },
+    /// One split.
+    Holdout {
+        /// Share of rows held out, above 0 and below 1.
+        fraction: f64,
+    },
+}
+
+impl Validation {
+    fn resolve(self, rows: usize) -> Self {
+        match self {
+            Self::Auto if rows <= 5_000 => Self::Kfold { folds: 5 },
+            Self::Auto if rows <= 15_000 => Self::Kfold { folds: 3 },
+            Self::Auto => Self::Holdout { fraction: 0.2 },
+            fixed => fixed,
+        }
+    }
+
+    fn problem(self) -> Option<String> {
+        match self {
+            Self::Kfold { folds } if folds < 2 => Some(format!("`folds` is {folds}; at least 2 are needed")),
+            Self::Holdout { fraction } if !(fraction > 0.0 && fraction < 1.0) => {
+                Some(format!("`fraction` is {fraction}; it must lie between 0 and 1"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Cross-validates pipelines on a table read from a file.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tabular {
+    /// Path of the training table: CSV, TSV (plain or gzip) or Parquet.
+    pub train: PathBuf,
+    /// The column to predict.
+    pub target: String,
+    /// What the target is; found out where absent.
+    pub task: Option<Task>,
+    /// The score to improve; balanced accuracy or RMSE where absent.
+    pub metric: Option<Metric>,
+    /// How candidates are validated.
+    pub validation: Validation,
+    /// Types of columns, where the values would suggest another.
+    pub types: BTreeMap<String, ColumnType>,
+}
+
+impl Default for Tabular {
+    fn default() -> Self {
+        Self {
+            train: "train.csv".into(),
+            target: "target".into(),
+            task: None,
+            metric: None,
+            validation: Validation::Auto,
+            types: BTreeMap::new(),
+        }
+    }
+}
+
+type Problem = Box<dyn std::error::Error + Send + Sync>;
+
+impl Tabular {
+    /// Reads the table.
+    ///
+    /// # Errors
+    /// [`crate::table::DataError`].
+    pub fn read(&self) -> Result<Training, crate::table::DataError> {
+        let options = ReadOptions { types: self.types.clone(), ..ReadOptions::default() };
+        Training::read(&self.train, &self.target, self.task, &options)
+    }
+}
+
+plugin! {
+    "tabular",
+    impl EvaluatorConfig for Tabular {
+        fn build(&self, workers: usize) -> Result<Arc<dyn Evaluator>, Problem> {
+            Ok(Arc::new(TabularEvaluator::new(Arc::new(self.read()?), self.metric, self.validation, workers)?))
+        }
+
+        fn space(&self) -> Result<Option<Arc<dyn SearchSpace>>, Problem> {
+            let training = self.read()?;
+            let metric = self.metric.unwrap_or(training.task().default_metric());
+            Ok(Some(Arc::new(PipelineSpace::fitting(&training, metric)?)))
+        }
+    }
+}
+
+/// The running half of [`Tabular`].
+pub struct TabularEvaluator {
+    training: Arc<Training>,
+    metric: Metric,
+    validation: Validation,
+    folds: Mutex<BTreeMap<(u64, u64), Arc<Vec<Fold>>>>,
+    pools: Mutex<Vec<rayon::ThreadPool>>,
+}
+
+struct Fold {
+    x: Frame,
+    y: Target,
+    held: Frame,
+    rows: Vec<u32>,
+}
+
+/// The models of a validated candidate, handed to observers.
+pub struct Validated {
+    /// One fitted pipeline a fold.
+    pub pipelines: Vec<Pipeline>,
+    /// Predictions for the rows held out, row by row, in the order of `rows`.
+    pub predictions: Vec<f32>,
+    /// The rows held out.
+    pub rows: Vec<u32>,
+}
+
+impl TabularEvaluator {
+    /// An evaluator for a training table that `workers` threads will use at once; the machine's cores are shared among them.
+    ///
+    /// # Errors
+    /// A metric of another task, or a validation that makes no sense.
+    pub fn new(training: Arc<Training>, metric: Option<Metric>, validation: Validation, workers: usize) -> Result<Self, Problem> {
+        let task = training.task();
+        let metric = metric.unwrap_or(task.default_metric());
+        if metric.task() != task {
+            let fitting: Vec<&str> =
+                Metric::ALL.iter().filter(|metric| metric.task() == task).map(|metric| metric.name()).collect();
+            let target = &training.target_column.name;
+            return Err(
+                format!("the metric `{metric}` does not fit the target `{target}`; use one of {}", fitting.join(", ")).into()
+            );
+        }
+        if let Some(problem) = validation.problem() {
+            return Err(automl_core::Error::config("evaluator.validation", problem).into());
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = (cores / workers.max(1)).max(1);
+        let pools: Result<Vec<_>, _> =
+            (0..workers.max(1)).map(|_| rayon::ThreadPoolBuilder::new().num_threads(threads).build()).collect();
+        let validation = validation.resolve(training.rows());
+        Ok(Self { training, metric, validation, folds: Mutex::default(), pools: Mutex::new(pools?) })
+    }
+
+    /// The metric that decides.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// The training table.
+    pub fn training(&self) -> &Arc<Training> {
+        &self.training
+    }
+
+    /// Runs work on one of the evaluator's thread pools: no more threads than cores are ever busy.
+    pub fn on_pool<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let pool = self.pools.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match pool {
+            Some(pool) => {
+                let result = pool.install(work);
+                self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool);
+                result
+            }
+            None => work(),
+        }
+    }
+
+    fn folds(&self, seed: u64, fidelity: f64) -> Arc<Vec<Fold>> {
+        let mut cache = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || Arc::new(self.make_folds(StableHash::new("folds").number(seed).finish(), fidelity));
+        cache.entry((seed, fidelity.to_bits())).or_insert_with(make).clone()
+    }
+
+    fn make_folds(&self, seed: u64, fidelity: f64) -> Vec<Fold> {
+        let Training { x, y, .. } = self.training.as_ref();
+        let rows = x.rows();
+        let held: Vec<Vec<u32>> = match (self.validation, y) {
+            (Validation::Holdout { fraction }, Target::Classes { codes, classes }) => {
+                vec![split::stratified_holdout(codes, *classes, fraction, seed).1]
+            }
+            (Validation::Holdout { fraction }, Target::Values(values)) => vec![split::quantile_holdout(values, fraction, seed).1],
+            (Validation::Kfold { folds }, _) => pipeline::folds(y, folds.min(rows), seed),
+            (Validation::Auto, _) => pipeline::folds(y, 5.min(rows), seed),
+        };
+        let fold = |held: Vec<u32>| {
+            let mut kept = split::complement(rows, &held);
+            if fidelity < 1.0 {
+                // The first of as many stratified folds as make up the share.
+                let target = y.take(&kept);
+                let parts = pipeline::folds(&target, 32.min(kept.len()), seed);
+                let count = ((fidelity * parts.len() as f64).ceil() as usize).clamp(1, parts.len());
+                let mut part: Vec<u32> = parts.into_iter().take(count).flatten().collect();
+                part.sort_unstable();
+                kept = part.into_iter().filter_map(|index| kept.get(index as usize).copied()).collect();
+            }
+            Fold { x: x.take(&kept), y: y.take(&kept), held: x.take(&held), rows: held }
+        };
+        held.into_iter().filter(|held| !held.is_empty() && held.len() < rows).map(fold).collect()
+    }
+
+    fn validate(&self, genotype: &Genotype, cx: &mut dyn EvalContext) -> Result<Evaluation, Stop> {
+        let width = self.training.y.width();
+        let (seed, cancel) = (cx.seed(), cx.cancel().clone());
+        let folds = self.folds(seed, cx.fidelity());
+        if folds.is_empty() {
+            return Err(Stop::Infeasible("the table has too few rows to hold any out".into()));
+        }
+        let mut found = Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new() };
+        let mut by_fold = Vec::new();
+        for (index, fold) in folds.iter().enumerate() {
+            let pipeline = Pipeline::fit(genotype, &fold.x, &fold.y, seed, &cancel).map_err(stop)?;
+            let predictions = pipeline.predict(&fold.held, &cancel).map_err(stop)?;
+            if predictions.len() != fold.rows.len() * width || predictions.iter().any(|value| !value.is_finite()) {
+                return Err(Stop::Failed("a prediction is not a finite number".into()));
+            }
+            let score = self.score(self.metric, &fold.rows, &predictions);
+            let objective = self.objective();
+            if let Ok(score) = score {
+                cx.report(index as u64, &[objective.loss(score)])?;
+                by_fold.push(score);
+            }
+            found.pipelines.push(pipeline);
+            found.predictions.extend(predictions);
+            found.rows.extend(&fold.rows);
+        }
+        let score = match self.metric {
+            // Models of different folds need not be calibrated alike, so ranks are compared within a fold.
+            Metric::RocAuc if !by_fold.is_empty() => by_fold.iter().sum::<f64>() / by_fold.len() as f64,
+            metric => self.score(metric, &found.rows, &found.predictions).map_err(|error| Stop::Failed(error.to_string()))?,
+        };
+        let others = Metric::ALL.into_iter().filter(|metric| metric.task() == self.training.task() && *metric != Metric::RocAuc);
+        let mut metrics: BTreeMap<String, f64> = others
+            .filter_map(|metric| Some((metric.name().to_owned(), self.score(metric, &found.rows, &found.predictions).ok()?)))
+            .collect();
+        metrics.insert(self.metric.name().to_owned(), score);
+        Ok(Evaluation { losses: vec![self.objective().loss(score)], metrics, artifact: Some(Arc::new(found)) })
+    }
+
+    fn objective(&self) -> Objective {
+        let direction = if self.metric.maximize() { Direction::Maximize } else { Direction::Minimize };
+        Objective { name: self.metric.name().to_owned(), direction }
+    }
+
+    fn score(&self, metric: Metric, rows: &[u32], predictions: &[f32]) -> Result<f64, MetricError> {
+        score(metric, &self.training.y.take(rows), predictions)
+    }
+}
+
+/// The score of predictions (row by row, as wide as the target) against a target.
+///
+/// # Errors
+/// [`MetricError`] where the score is undefined.
+pub fn score(metric: Metric, truth: &Target, predictions: &[f32]) -> Result<f64, MetricError> {
+    match truth {
+        Target::Classes { codes, classes } => {
+            let predictions = Predictions::Probabilities { values: predictions, classes: *classes };
+            metric.score(Truth::Classes(codes), predictions, None)
+        }
+        Target::Values(values) => {
+            let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+            metric.score(Truth::Values(&values), Predictions::Values(predictions), None)
+        }
+    }
+}
+
+fn stop(error: PipelineError) -> Stop {
+    match error {
+        PipelineError::Cancelled => Stop::Cancelled,
+        error => Stop::Infeasible(error.to_string()),
+    }
+}
+
+impl Evaluator for TabularEvaluator {
+    fn objectives(&self) -> Vec<Objective> {
+        vec![self.objective()]
+    }
+
+    fn evaluate(&self, genotype: &Genotype, cx: &mut dyn EvalContext) -> Result<Evaluation, Stop> {
+        // The context is not `Send`; what the pool needs of it is.
+        let (seed, fidelity, cancel) = (cx.seed(), cx.fidelity(), cx.cancel().clone());
+        let mut reports = Reports { seed, fidelity, cancel, made: Vec::new() };
+        let result = self.on_pool(|| self.validate(genotype, &mut reports));
+        for (step, losses) in reports.made {
+            cx.report(step, &losses)?;
+        }
+        result
+    }
+}
+
+/// Collects the reports of an evaluation that runs on another thread.
+struct Reports {
+    seed: u64,
+    fidelity: f64,
+    cancel: automl_core::Cancel,
+    made: Vec<(u64, Vec<f64>)>,
+}
+
+impl EvalContext for Reports {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn fidelity(&self) -> f64 {
+        self.fidelity
+    }
+
+    fn cancel(&self) -> &automl_core::Cancel {
+        &self.cancel
+    }
+
+    fn report(&mut self, step: u64, losses: &[f64]) -> Result<(), Stop> {
+        self.made.push((step, losses.to_vec()));
+        if self.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+}

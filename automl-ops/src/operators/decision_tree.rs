@@ -1,0 +1,44 @@
+//! A single classification or regression tree (Breiman et al. 1984), on histogram bins.
+
+use automl_core::Param;
+
+use super::{FittedForest, class_weight, criterion};
+use crate::kinds::{DENSE, NUMERIC, PREDICTION, RAW};
+use crate::operator::{Fit, Fitted, OperatorError, TabularOperator};
+use crate::state::State;
+use crate::tree::forest::ForestParams;
+
+struct DecisionTree;
+
+crate::describe! {
+    DecisionTree: "decision_tree", "A single tree of splits",
+    reads [RAW, NUMERIC, DENSE, PREDICTION], emits PREDICTION,
+    params [
+        Param::int("max_depth", 1, 30, 10).log().about("splits from the root to a leaf, at most"),
+        Param::int("min_samples_leaf", 1, 100, 5).log().about("training rows in a leaf, at least"),
+        Param::choice("criterion", &["gini", "entropy"]).about("impurity of classes; a regression uses the variance"),
+        class_weight(),
+    ]
+}
+
+crate::tabular_operator!(DecisionTree);
+
+impl TabularOperator for DecisionTree {
+    fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
+        let params = ForestParams {
+            trees: 1,
+            max_depth: Some(fit.int("max_depth")?),
+            min_samples_leaf: fit.int("min_samples_leaf")?,
+            max_features: 1.0,
+            bootstrap: false,
+            random_splits: false,
+            criterion: criterion(fit)?,
+            ..ForestParams::default()
+        };
+        FittedForest::fit(fit, &params)
+    }
+
+    fn load(&self, state: &State) -> Result<Box<dyn Fitted>, OperatorError> {
+        FittedForest::load(state)
+    }
+}

@@ -1,0 +1,88 @@
+//! The nearest neighbours' vote or mean, by Euclidean distance.
+
+use automl_core::{Cancel, Param};
+use ndarray::Array2;
+
+use super::damaged;
+use crate::frame::Frame;
+use crate::kinds::{DENSE, PREDICTION};
+use crate::learn::knn::{KnnClassifier, KnnParams, KnnRegressor, Weighting};
+use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Target};
+use crate::state::{Array, State};
+
+struct Knn;
+
+crate::describe! {
+    Knn: "knn", "The vote or mean of the nearest training rows",
+    reads [DENSE, PREDICTION], emits PREDICTION,
+    params [
+        Param::int("k", 1, 100, 5).log().about("number of neighbours"),
+        Param::choice("weights", &["uniform", "distance"]).about("`distance`: nearer neighbours count more"),
+    ]
+}
+
+crate::tabular_operator!(Knn);
+
+enum FittedKnn {
+    Classes(KnnClassifier),
+    Values(KnnRegressor),
+}
+
+fn weighting(name: &str) -> Weighting {
+    if name == "distance" { Weighting::Distance } else { Weighting::Uniform }
+}
+
+impl TabularOperator for Knn {
+    fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
+        let params = KnnParams { k: fit.int("k")?, weighting: weighting(fit.text("weights")?) };
+        let x = fit.x.matrix()?;
+        Ok(Box::new(match fit.y {
+            Target::Classes { codes, classes } => FittedKnn::Classes(KnnClassifier::fit(x.view(), codes, *classes, &params)?),
+            Target::Values(_) => FittedKnn::Values(KnnRegressor::fit(x.view(), &fit.values_f32()?, &params)?),
+        }))
+    }
+
+    fn load(&self, state: &State) -> Result<Box<dyn Fitted>, OperatorError> {
+        let params = KnnParams { k: state.get("k")?, weighting: weighting(&state.get::<String>("weights")?) };
+        let [rows, columns]: [usize; 2] = state.get("shape")?;
+        let data = Array2::from_shape_vec((rows, columns), state.f32s("data")?.to_vec()).map_err(damaged)?;
+        let fitted = if let Ok(codes) = state.u32s("codes") {
+            let model = KnnClassifier { data, codes: codes.to_vec(), classes: state.get("classes")?, params };
+            model.check().map_err(damaged)?;
+            FittedKnn::Classes(model)
+        } else {
+            let model = KnnRegressor { data, targets: state.f32s("targets")?.to_vec(), params };
+            model.check().map_err(damaged)?;
+            FittedKnn::Values(model)
+        };
+        Ok(Box::new(fitted))
+    }
+}
+
+impl Fitted for FittedKnn {
+    fn apply(&self, x: &Frame, cancel: &Cancel) -> Result<Frame, OperatorError> {
+        let x = x.matrix()?;
+        Ok(match self {
+            Self::Classes(model) => Frame::from_matrix(&model.predict(x.view(), cancel)?),
+            Self::Values(model) => Frame::from_rows(&model.predict(x.view(), cancel)?, 1),
+        })
+    }
+
+    fn save(&self, state: &mut State) {
+        let (data, params) = match self {
+            Self::Classes(model) => {
+                state.put("classes", model.classes);
+                state.put_array("codes", Array::U32(model.codes.clone()));
+                (&model.data, &model.params)
+            }
+            Self::Values(model) => {
+                state.put_array("targets", Array::F32(model.targets.clone()));
+                (&model.data, &model.params)
+            }
+        };
+        state.put("k", params.k);
+        state.put("weights", if params.weighting == Weighting::Distance { "distance" } else { "uniform" });
+        state.put("shape", [data.nrows(), data.ncols()]);
+        state.put_array("data", Array::F32(data.iter().copied().collect()));
+    }
+}

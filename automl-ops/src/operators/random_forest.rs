@@ -1,0 +1,46 @@
+//! Random forest (Breiman 2001), on histogram bins.
+
+use automl_core::Param;
+
+use super::{FittedForest, class_weight, criterion};
+use crate::kinds::{DENSE, NUMERIC, PREDICTION, RAW};
+use crate::operator::{Fit, Fitted, OperatorError, TabularOperator};
+use crate::state::State;
+use crate::tree::forest::ForestParams;
+
+struct RandomForest;
+
+crate::describe! {
+    RandomForest: "random_forest", "Trees on bootstrap samples and random columns, averaged",
+    reads [RAW, NUMERIC, DENSE, PREDICTION], emits PREDICTION,
+    params [
+        Param::int("trees", 20, 500, 100).log().about("number of trees"),
+        Param::float("max_features", 0.05, 1.0, 0.4).about("share of the columns that a split looks at"),
+        Param::int("min_samples_leaf", 1, 30, 1).log().about("training rows in a leaf, at least"),
+        Param::switch("bootstrap", true).about("whether each tree draws its rows with replacement"),
+        Param::choice("criterion", &["gini", "entropy"]).about("impurity of classes; a regression uses the variance"),
+        class_weight(),
+    ]
+}
+
+crate::tabular_operator!(RandomForest);
+
+impl TabularOperator for RandomForest {
+    fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
+        let params = ForestParams {
+            trees: fit.int("trees")?,
+            max_depth: None,
+            min_samples_leaf: fit.int("min_samples_leaf")?,
+            max_features: fit.float("max_features")? as f32,
+            bootstrap: fit.switch("bootstrap")?,
+            random_splits: false,
+            criterion: criterion(fit)?,
+            ..ForestParams::default()
+        };
+        FittedForest::fit(fit, &params)
+    }
+
+    fn load(&self, state: &State) -> Result<Box<dyn Fitted>, OperatorError> {
+        FittedForest::load(state)
+    }
+}
