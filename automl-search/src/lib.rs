@@ -1,5 +1,8 @@
 //! Strategies that need no neural network, with the mutations and crossovers that they are made of.
 //!
+//! - [`random`]: samples, and avoids what was tried before.
+//! - [`regularized_evolution`]: aging evolution, the control of the architecture-search literature.
+//! - [`graph_evolution`]: tournaments over the best candidates, with structural mutations and heredity by layers.
 //!
 //! The operators of variation ([`mutations`], [`crossovers`]) are plugins of their own, so a strategy of any crate can be
 //! told to use those of any other. Those that change graphs apply to spaces of typed graphs
@@ -8,7 +11,16 @@
 
 pub mod crossovers;
 mod draft;
+mod fresh;
+pub mod graph_evolution;
+pub mod mix;
 pub mod mutations;
+pub mod random;
+pub mod regularized_evolution;
 #[cfg(test)]
 mod testing;
 
+pub use graph_evolution::GraphEvolution;
+pub use mix::Weighted;
+pub use random::Random;
+pub use regularized_evolution::RegularizedEvolution;

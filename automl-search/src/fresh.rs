@@ -1,0 +1,66 @@
+//! Proposals that were not tried before.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use automl_core::rand::Rng;
+use automl_core::space::sample;
+use automl_core::{Ask, Genotype, Origin, Proposal, Result, SearchSpace, Trial};
+
+/// Tries for a random candidate that is new.
+const TRIES: usize = 16;
+
+/// Knows what was told.
+pub(crate) struct Told {
+    /// The space of the study.
+    pub space: Arc<dyn SearchSpace>,
+    hashes: BTreeSet<u64>,
+    /// Number of trials told, whatever came of them.
+    pub trials: usize,
+}
+
+impl Told {
+    pub fn new(space: Arc<dyn SearchSpace>) -> Self {
+        Self { space, hashes: BTreeSet::new(), trials: 0 }
+    }
+
+    /// Notes a trial and says the hash of its candidate.
+    pub fn tell(&mut self, trial: &Trial) -> u64 {
+        let hash = self.space.canonical_hash(&trial.genotype);
+        self.hashes.insert(hash);
+        self.trials += 1;
+        hash
+    }
+
+    /// What is new to this ask.
+    pub fn fresh(&self, ask: &Ask<'_>) -> Fresh<'_> {
+        let pending = ask.pending.iter().map(|proposal| self.space.canonical_hash(&proposal.genotype)).collect();
+        Fresh { told: self, pending }
+    }
+}
+
+/// Tells new candidates from those that were told or are pending.
+pub(crate) struct Fresh<'a> {
+    told: &'a Told,
+    pending: BTreeSet<u64>,
+}
+
+impl Fresh<'_> {
+    /// Whether a candidate is new.
+    pub fn is(&self, genotype: &Genotype) -> bool {
+        let hash = self.told.space.canonical_hash(genotype);
+        !self.told.hashes.contains(&hash) && !self.pending.contains(&hash)
+    }
+
+    /// A random candidate: a new one, unless that takes too many tries.
+    pub fn random(&self, rng: &mut dyn Rng) -> Result<Proposal> {
+        let mut genotype = sample(self.told.space.as_ref(), rng)?;
+        for _ in 1..TRIES {
+            if self.is(&genotype) {
+                break;
+            }
+            genotype = sample(self.told.space.as_ref(), rng)?;
+        }
+        Ok(Proposal::new(genotype, Origin::by("random")))
+    }
+}

@@ -1,0 +1,236 @@
+//! Evolution of graphs of operators, after DarwinML (Qi et al., arXiv 1901.08013).
+//!
+//! What comes from where:
+//! - **The paper** (read in its abstract and introduction alone): candidates are directed acyclic graphs of models; parents are
+//!   found by tournament; children come from mutation and from "heredity" of two parents.
+//! - **The vendor's manual** of the product that descends from it: the names `random`, `mutation_type`, `mutation_edge`,
+//!   `mutation_layer`, `subgraph`, `heredity_layer` and `keepbest`; a share of random candidates throughout, a share of heredity of
+//!   about 0.2, mutation for the rest, and weights for transitions from operator to operator.
+//! - **Ours**: what each mutation does in detail, the tournament's size, all defaults here, mutation of parameters beside that of
+//!   structure, avoiding duplicates, and the steady state: each proposal is made from all that was told so far, and `keepbest`
+//!   is a pool of the best distinct candidates instead of copies from one generation to the next. No figure of the paper is
+//!   claimed to be reproduced.
+//!
+//! On a space that is no space of graphs it mutates with `mutation_point` and crosses with `uniform`.
+
+use std::sync::Arc;
+
+use automl_core::rand::{Rng, RngExt};
+use automl_core::schemars::JsonSchema;
+use automl_core::{Ask, Crossover, Error, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trial, plugin};
+use serde::{Deserialize, Serialize};
+
+use crate::crossovers::{HeredityLayer, Uniform};
+use crate::fresh::{Fresh, Told};
+use crate::mix::{Mix, Weighted, crossover_schema, name_of};
+
+/// Evolution after DarwinML: tournaments among the best, graph mutations, heredity by layers and random immigrants.
+///
+/// Random until `population` trials were told, however they ended; starts count like any trial. From then on each proposal is
+/// random with probability `random`, a child of two parents with probability `heredity`, and a mutated parent otherwise.
+/// Parents win tournaments among the best `population` distinct candidates of all that were told. A child that was tried before
+/// is made anew, up to 10 times. The origin of a trial names the mutation or crossover. Sees the first objective alone.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(crate = "automl_core::schemars")]
+pub struct GraphEvolution {
+    /// Distinct candidates that are kept as parents, and random trials at the start; default 24.
+    pub population: usize,
+    /// Members drawn for one parent, of which the best is taken; default 4.
+    pub tournament: usize,
+    /// Share of random candidates; default 0.1.
+    pub random: f64,
+    /// Share of children of two parents; default 0.15.
+    pub heredity: f64,
+    /// Mutations with their weights. Default: on graphs a mix of the graph mutations, elsewhere `mutation_point`.
+    pub mutations: Vec<Weighted>,
+    /// How two parents are joined. Default: on graphs `heredity_layer`, elsewhere `uniform`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crossover_schema")]
+    pub crossover: Option<Arc<dyn Crossover>>,
+}
+
+impl Default for GraphEvolution {
+    fn default() -> Self {
+        Self { population: 24, tournament: 4, random: 0.1, heredity: 0.15, mutations: Vec::new(), crossover: None }
+    }
+}
+
+/// Children that are made until one is new.
+const TRIES: usize = 10;
+
+plugin! {
+    "graph_evolution",
+    impl StrategyConfig for GraphEvolution {
+        fn build(&self, space: Arc<dyn SearchSpace>, _: &[Objective]) -> Result<Box<dyn Strategy>> {
+            for (place, value) in [("population", self.population), ("tournament", self.tournament)] {
+                if value == 0 {
+                    return Err(Error::config(format!("strategy.{place}"), "must be at least 1"));
+                }
+            }
+            let shares = [self.random, self.heredity, self.random + self.heredity];
+            if shares.iter().any(|share| !(0.0..=1.0).contains(share)) {
+                return Err(Error::config("strategy.heredity", "`random` and `heredity` are shares, 0 to 1 and at most 1 together"));
+            }
+            let mix = Mix::new(&self.mutations, space.as_ref())?;
+            let crossover: Arc<dyn Crossover> = match (&self.crossover, space.graph()) {
+                (Some(crossover), _) => crossover.clone(),
+                (None, Some(_)) => Arc::new(HeredityLayer::default()),
+                (None, None) => Arc::new(Uniform::default()),
+            };
+            let cross_name = name_of(crossover.as_ref());
+            let config = self.clone();
+            Ok(Box::new(Running { config, mix, crossover, cross_name, told: Told::new(space), members: Vec::new() }))
+        }
+    }
+}
+
+struct Running {
+    config: GraphEvolution,
+    mix: Mix,
+    crossover: Arc<dyn Crossover>,
+    cross_name: String,
+    told: Told,
+    /// The best distinct candidates, best first; the earlier of equals.
+    members: Vec<Member>,
+}
+
+struct Member {
+    id: u64,
+    loss: f64,
+    hash: u64,
+    genotype: Genotype,
+}
+
+impl Running {
+    /// The winner of a tournament; members are sorted, so the smallest index wins.
+    fn parent(&self, rng: &mut dyn Rng) -> Option<&Member> {
+        let draws = (0..self.config.tournament).map(|_| rng.random_range(0..self.members.len().max(1)));
+        draws.min().and_then(|index| self.members.get(index))
+    }
+
+    /// One child; `None` where variation does not apply.
+    fn child(&self, heredity: bool, rng: &mut dyn Rng) -> Result<Option<Proposal>> {
+        let space = self.told.space.as_ref();
+        let Some(first) = self.parent(rng) else { return Ok(None) };
+        let origin = |by: &str, parents: &[&Member]| Origin {
+            by: by.to_owned(),
+            parents: parents.iter().map(|parent| parent.id).collect(),
+            note: None,
+        };
+        if heredity && let Some(second) = self.parent(rng).filter(|second| second.id != first.id) {
+            // Which parent gives the lower layers must not depend on their rank.
+            let (a, b) = if rng.random::<bool>() { (first, second) } else { (second, first) };
+            if let Some(child) = self.crossover.cross(&a.genotype, &b.genotype, space, rng)? {
+                return Ok(Some(Proposal::new(child, origin(&self.cross_name, &[a, b]))));
+            }
+        }
+        let child = self.mix.mutate(&first.genotype, space, rng)?;
+        Ok(child.map(|(child, by)| Proposal::new(child, origin(by, &[first]))))
+    }
+
+    fn propose(&self, fresh: &Fresh<'_>, rng: &mut dyn Rng) -> Result<Proposal> {
+        let draw: f64 = rng.random();
+        if self.told.trials < self.config.population || draw < self.config.random {
+            return fresh.random(rng);
+        }
+        let heredity = draw < self.config.random + self.config.heredity;
+        let mut last = None;
+        for _ in 0..TRIES {
+            let Some(proposal) = self.child(heredity, rng)? else { continue };
+            let new = fresh.is(&proposal.genotype);
+            last = Some(proposal);
+            if new {
+                break;
+            }
+        }
+        last.map_or_else(|| fresh.random(rng), Ok)
+    }
+}
+
+impl Strategy for Running {
+    fn ask(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Vec<Proposal>> {
+        Ok(vec![self.propose(&self.told.fresh(ask), rng)?])
+    }
+
+    fn tell(&mut self, trial: &Trial) -> Result<()> {
+        let hash = self.told.tell(trial);
+        let Some(loss) = trial.loss() else { return Ok(()) };
+        match self.members.iter().position(|member| member.hash == hash) {
+            Some(known) if self.members[known].loss <= loss => return Ok(()),
+            Some(known) => drop(self.members.remove(known)),
+            None => {}
+        }
+        let place = self.members.partition_point(|member| member.loss.total_cmp(&loss).is_le());
+        self.members.insert(place, Member { id: trial.id, loss, hash, genotype: trial.genotype.clone() });
+        self.members.truncate(self.config.population);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use automl_core::StrategyConfig;
+
+    use super::*;
+    use crate::random::Random;
+    use crate::testing::{Run, distance, mean_best, pool_space};
+
+    #[test]
+    fn beats_random_search() {
+        let (evolution, random) = (mean_best(&GraphEvolution::default()), mean_best(&Random {}));
+        assert!(evolution < 0.8 * random, "{evolution} {random}");
+    }
+
+    #[test]
+    fn shares_are_kept_and_every_operator_is_counted_by_name() {
+        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+        let mut by: BTreeMap<String, usize> = BTreeMap::new();
+        for seed in 0..4 {
+            let run = Run::new(&GraphEvolution::default(), &space, seed);
+            for trial in &run.trials(250, |genotype| Some(distance(genotype)))[24..] {
+                let parents = match trial.origin.by.as_str() {
+                    "random" => 0,
+                    "heredity_layer" => 2,
+                    _ => 1,
+                };
+                assert_eq!(trial.origin.parents.len(), parents, "{:?}", trial.origin);
+                *by.entry(trial.origin.by.clone()).or_default() += 1;
+            }
+        }
+        let names =
+            ["heredity_layer", "mutation_edge", "mutation_layer", "mutation_parameter", "mutation_type", "random", "subgraph"];
+        assert_eq!(by.keys().collect::<Vec<_>>(), names);
+        let share = |name: &str| by[name] as f64 / 904.0;
+        assert!((share("random") - 0.1).abs() < 0.03 && (share("heredity_layer") - 0.15).abs() < 0.05, "{by:?}");
+    }
+
+    #[test]
+    fn parents_are_the_best_distinct_candidates() {
+        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+        let config = GraphEvolution { population: 5, ..GraphEvolution::default() };
+        let trials = Run::new(&config, &space, 9).trials(120, |genotype| Some(distance(genotype)));
+        for trial in &trials {
+            let mut before: Vec<&Trial> = trials[..trial.id as usize].iter().collect();
+            before.sort_by(|a, b| a.losses[0].total_cmp(&b.losses[0]).then(a.id.cmp(&b.id)));
+            let mut seen = std::collections::BTreeSet::new();
+            before.retain(|trial| seen.insert(trial.genotype.canonical_hash()));
+            before.truncate(5);
+            assert!(trial.origin.parents.iter().all(|parent| before.iter().any(|trial| trial.id == *parent)));
+        }
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+        let bad = [
+            GraphEvolution { random: 0.6, heredity: 0.6, ..GraphEvolution::default() },
+            GraphEvolution { tournament: 0, ..GraphEvolution::default() },
+        ];
+        for config in bad {
+            assert!(config.build(space.clone(), &[]).is_err(), "{config:?}");
+        }
+    }
+}
