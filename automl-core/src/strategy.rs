@@ -21,7 +21,7 @@ pub struct Origin {
     /// Who made it: `random`, the name of a mutation or crossover, `start`.
     pub by: String,
     /// Ids of the trials that it descends from.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub parents: Vec<u64>,
     /// What else the strategy wants to find again, such as the log-probabilities of a controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,281 @@
+//! The flags of the command line. Names are part of the interface: others depend on them.
+
+use std::path::PathBuf;
+
+use automl_ops::Metric;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::duration::{self, Extension};
+
+/// Finds machine-learning pipelines and neural architectures.
+#[derive(Debug, Parser)]
+#[command(name = "automl", version, about, propagate_version = true, max_term_width = 110)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Show no progress.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// When to colour messages; `auto` asks the terminal and NO_COLOR.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+}
+
+impl Args {
+    /// Whether messages are coloured.
+    pub fn color(&self) -> bool {
+        use std::io::IsTerminal;
+        match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Find and train a model for a table.
+    Fit(Box<Fit>),
+    /// Predict the rows of a table with a trained model.
+    Predict(Predict),
+    /// Score a trained model on a labelled table.
+    Evaluate(Evaluate),
+    /// Run any space × strategy × evaluator from a config.
+    Search(Search),
+    /// Go on with a run after a crash or an end.
+    Resume(Resume),
+    /// List the trials of a run.
+    Trials(Trials),
+    /// List the linked plugins and operators.
+    Plugins(Plugins),
+    /// Print an example config of any combination.
+    New(New),
+    /// Check a config without running it.
+    Check(Check),
+    /// Find a model for a real data set that comes with the program.
+    Demo(Demo),
+}
+
+/// What all runs have.
+#[derive(Debug, clap::Args)]
+pub struct Budget {
+    /// End after this time, all included: `60s`, `10m`, `1h30m`.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub time_limit: Option<std::time::Duration>,
+    /// End after this many trials.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub trials: Option<u64>,
+    /// Trials that run at once; the trials are the same for any number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub workers: Option<u64>,
+    /// Seed of everything random.
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Keep the journal and the resolved config here; default `runs/NAME-DATE`.
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Change a setting of the config: `strategy.population=50`.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// `automl fit`.
+#[derive(Debug, clap::Args)]
+pub struct Fit {
+    /// The training table: CSV, TSV (plain or .gz) or Parquet.
+    pub train: PathBuf,
+    /// The column to predict.
+    #[arg(long, value_name = "COL")]
+    pub target: String,
+    /// What the target is.
+    #[arg(long, value_parser = ["auto", "classification", "regression"], default_value = "auto")]
+    pub task: String,
+    /// The score to improve; default balanced_accuracy or rmse.
+    #[arg(long, value_name = "NAME", value_parser = metric)]
+    pub metric: Option<Metric>,
+    /// How candidates are proposed; default graph_evolution.
+    #[arg(long, value_name = "NAME")]
+    pub strategy: Option<String>,
+    /// Settings of the run; flags override them.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the model goes.
+    #[arg(long, value_name = "FILE", default_value = "model.automl")]
+    pub out: PathBuf,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    #[command(flatten)]
+    pub budget: Budget,
+}
+
+fn metric(name: &str) -> Result<Metric, String> {
+    name.parse().map_err(|error: automl_ops::metrics::MetricError| error.to_string())
+}
+
+/// `automl predict`.
+#[derive(Debug, clap::Args)]
+pub struct Predict {
+    /// A model that `automl fit` wrote.
+    pub model: PathBuf,
+    /// The table to predict.
+    pub data: PathBuf,
+    /// Add a column `proba_LABEL` for each class.
+    #[arg(long)]
+    pub proba: bool,
+    /// Where the CSV goes; default standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `automl evaluate`.
+#[derive(Debug, clap::Args)]
+pub struct Evaluate {
+    /// A model that `automl fit` wrote.
+    pub model: PathBuf,
+    /// A table with the target column.
+    pub data: PathBuf,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One JSON object.
+    Json,
+}
+
+/// `automl search`.
+#[derive(Debug, clap::Args)]
+pub struct Search {
+    /// The config: TOML, YAML or JSON; `automl new` prints one.
+    pub config: PathBuf,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    #[command(flatten)]
+    pub budget: Budget,
+}
+
+/// `automl resume`.
+#[derive(Debug, clap::Args)]
+pub struct Resume {
+    /// The run directory.
+    pub run_dir: PathBuf,
+    /// Time from now on: `10m` or `+10m`; default what the run had left.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse_extension)]
+    pub time_limit: Option<Extension>,
+    /// Trials in all (`200`), or more of them (`+100`).
+    #[arg(long, value_name = "[+]N", value_parser = more_trials)]
+    pub trials: Option<MoreTrials>,
+    /// Trials that run at once.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub workers: Option<u64>,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// A number of trials, in all or on top.
+#[derive(Clone, Copy, Debug)]
+pub enum MoreTrials {
+    /// In all.
+    Total(u64),
+    /// On top of those that are there.
+    More(u64),
+}
+
+fn more_trials(text: &str) -> Result<MoreTrials, String> {
+    let (digits, more) = text.strip_prefix('+').map_or((text, false), |digits| (digits, true));
+    let count = digits.parse().map_err(|_| format!("`{text}` is not a number of trials; write `200` or `+100`"))?;
+    Ok(if more { MoreTrials::More(count) } else { MoreTrials::Total(count) })
+}
+
+/// `automl trials`.
+#[derive(Debug, clap::Args)]
+pub struct Trials {
+    /// The run directory.
+    pub run_dir: PathBuf,
+    /// One JSON object a trial, or a table.
+    #[arg(long, value_enum, default_value_t = TrialFormat::Table)]
+    pub format: TrialFormat,
+}
+
+/// How trials are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TrialFormat {
+    /// One JSON object a trial.
+    Jsonl,
+    /// For people.
+    Table,
+}
+
+/// `automl plugins`.
+#[derive(Debug, clap::Args)]
+pub struct Plugins {
+    /// Only this kind: strategy, space, evaluator, mutation, crossover or operator.
+    #[arg(long, value_parser = ["strategy", "space", "evaluator", "mutation", "crossover", "operator"])]
+    pub kind: Option<String>,
+    /// How the list is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// `automl new`.
+#[derive(Debug, clap::Args)]
+pub struct New {
+    /// Its strategy.
+    #[arg(long, default_value = "graph_evolution")]
+    pub strategy: String,
+    /// Its evaluator.
+    #[arg(long, default_value = "tabular")]
+    pub evaluator: String,
+    /// Its space; default the one that fits the evaluator.
+    #[arg(long)]
+    pub space: Option<String>,
+    /// Where the config goes; default standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `automl check`.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// The config.
+    pub file: PathBuf,
+    /// Change a setting of the config.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// `automl demo`.
+#[derive(Debug, clap::Args)]
+pub struct Demo {
+    /// Time in all.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "12s")]
+    pub time_limit: std::time::Duration,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Where the tables, the journal and the model go; default `runs/demo-DATE`.
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+}

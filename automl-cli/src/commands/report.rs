@@ -1,0 +1,91 @@
+//! The result of a run on stdout.
+
+use automl_core::{Genotype, State};
+use serde_json::json;
+
+use crate::args::Format;
+use crate::error::CliError;
+use crate::keeper::Final;
+use crate::output;
+use crate::session::Finished;
+
+/// Prints what a run found; its exit code.
+///
+/// # Errors
+/// Exit code 4 where no trial was complete, unless a signal ended the run.
+pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
+    let Some(best) = finished.best() else {
+        let why = finished.trials.iter().find_map(|trial| trial.reason.as_deref());
+        let why = why.map(|why| format!("; the first failure: {why}")).unwrap_or_default();
+        let model = finished.model.as_ref();
+        let model = model.map(|path| format!("; {} predicts a constant", path.display())).unwrap_or_default();
+        if finished.code != 0 {
+            output::note(&format!("interrupted before a trial was complete{model}"));
+            return Ok(finished.code);
+        }
+        let tried = finished.trials.len();
+        return Err(CliError::no_model(format!(
+            "no trial was complete within the budget ({tried} were tried){why}{model}; give more time or trials"
+        )));
+    };
+    let scores: Vec<(&str, f64)> = finished
+        .objectives
+        .iter()
+        .zip(&best.losses)
+        .map(|(objective, loss)| (objective.name.as_str(), objective.loss(*loss)))
+        .collect();
+    let failed = finished.count(State::Failed) + finished.count(State::Infeasible);
+    if format == Format::Json {
+        let value = json!({
+            "scores": scores.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+            "metrics": best.metrics,
+            "genotype": best.genotype,
+            "trial": best.id,
+            "trials": finished.trials.len(),
+            "failed": failed,
+            "ended": finished.ended,
+            "model": finished.model,
+            "run_dir": finished.run_dir,
+            "seconds": finished.seconds,
+        });
+        output::result(|out| writeln!(out, "{value}"))?;
+        return Ok(finished.code);
+    }
+    output::result(|out| {
+        for (name, score) in &scores {
+            writeln!(out, "{name:<12} {score:.6}  (on rows held out during the search)")?;
+        }
+        writeln!(out, "{:<12} {}", "found", chain(&best.genotype))?;
+        writeln!(
+            out,
+            "{:<12} {} by {}, of {} trials ({failed} failed); {}",
+            "trial",
+            best.id,
+            best.origin.by,
+            finished.trials.len(),
+            finished.ended
+        )?;
+        if let Some(model) = &finished.model {
+            let made = match finished.made {
+                Some(Final::AllRows) => "fitted on all rows".to_owned(),
+                Some(Final::Folds(folds)) => format!("the mean of {folds} fold models, as the time was short"),
+                _ => "of an earlier session".to_owned(),
+            };
+            writeln!(out, "{:<12} {}  ({made})", "model", model.display())?;
+        }
+        if let Some(run_dir) = &finished.run_dir {
+            writeln!(out, "{:<12} {}  (`automl trials` lists it, `automl resume` goes on)", "run", run_dir.display())?;
+        }
+        writeln!(out, "{:<12} {:.1} s", "time", finished.seconds)
+    })?;
+    Ok(finished.code)
+}
+
+/// A chain as `a → b → c`, any other graph in its full form.
+fn chain(genotype: &Genotype) -> String {
+    let in_row = genotype.nodes.iter().enumerate().all(|(index, node)| index == 0 || node.inputs == [index - 1]);
+    if in_row && genotype.nodes.len() > 1 {
+        return genotype.nodes.iter().map(|node| node.op.as_str()).collect::<Vec<_>>().join(" → ");
+    }
+    genotype.to_string()
+}

@@ -1,0 +1,69 @@
+//! `automl resume`: goes on with a run, bit-identically, after a crash or an end.
+
+use std::time::{Duration, Instant};
+
+use automl_core::Journal;
+use automl_core::journal::Contents;
+
+use crate::args::{MoreTrials, Resume};
+use crate::commands::report;
+use crate::duration::Extension;
+use crate::error::CliError;
+use crate::run_config::RunConfig;
+use crate::session::{self, JOURNAL, Run};
+
+pub fn run(resume: &Resume, start: Instant, quiet: bool) -> Result<u8, CliError> {
+    let path = resume.run_dir.join(JOURNAL);
+    let (journal, contents) = Journal::open(&path)?;
+    let mut config: RunConfig = serde_json::from_value(contents.header.config.clone()).map_err(|error| {
+        CliError::usage(format!(
+            "{}: its config does not read any more: {error}; resume with the program that wrote it",
+            path.display()
+        ))
+    })?;
+    extend(&mut config, &contents, resume)?;
+    let run_dir = Some(resume.run_dir.clone());
+    let finished = session::run(Run { config, run_dir, resumed: Some((journal, contents.trials)), start, quiet })?;
+    report::finished(&finished, resume.format)
+}
+
+/// The budget of this session: what the flags say, or what the run had left.
+fn extend(config: &mut RunConfig, contents: &Contents, resume: &Resume) -> Result<(), CliError> {
+    let workers = config.study.workers();
+    if let Some(workers) = resume.workers {
+        config.study.workers = usize::try_from(workers).ok();
+    }
+    let done = contents.counting().count() as u64;
+    let ended = contents.end.is_some();
+    let extended = resume.trials.is_some() || resume.time_limit.is_some();
+    if ended && !extended {
+        return Err(CliError::usage(format!(
+            "this run ended by itself after {done} trials; give it more: `--trials +100` or `--time-limit +10m`"
+        )));
+    }
+    if extended {
+        // More was asked for: what ended the run before must not end it at once.
+        (config.study.patience, config.study.target) = (None, None);
+    }
+    let limit = config.study.time_limit();
+    config.study.time_limit = match resume.time_limit {
+        Some(Extension::Total(time) | Extension::More(time)) => Some(time),
+        None if extended => None,
+        None => {
+            // The clock of a session that crashed is gone; its trials tell how long it ran.
+            let spent = contents.counting().map(|trial| trial.seconds).sum::<f64>() / workers as f64;
+            let left = limit.map(|limit| limit.saturating_sub(Duration::from_secs_f64(spent)));
+            if left.is_some_and(|left| left < Duration::from_secs(1)) {
+                return Err(CliError::usage("the time of this run is used up; give it more: `--time-limit +10m`"));
+            }
+            left
+        }
+    };
+    config.study.trials = match resume.trials {
+        Some(MoreTrials::Total(trials)) => Some(trials),
+        Some(MoreTrials::More(trials)) => Some(done + trials),
+        None if resume.time_limit.is_some() => None,
+        None => config.study.trials,
+    };
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! The config of a run: a space, a strategy, an evaluator, and the settings of the study.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use automl_core::{EvaluatorConfig, SearchSpace, StrategyConfig};
+use automl_ops::Tabular;
+use serde::{Deserialize, Serialize};
+
+use crate::duration;
+
+/// Everything that defines a run; what `automl search` reads, and what a run directory keeps.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Seed of everything random.
+    #[serde(default)]
+    pub seed: u64,
+    /// Budgets and workers.
+    #[serde(default)]
+    pub study: StudySettings,
+    /// What proposes candidates.
+    pub strategy: Box<dyn StrategyConfig>,
+    /// What judges them.
+    pub evaluator: Box<dyn EvaluatorConfig>,
+    /// Where they come from; the space that fits the evaluator where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<Arc<dyn SearchSpace>>,
+    /// Where the best model goes, for evaluators that train one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out: Option<PathBuf>,
+}
+
+/// When a study ends, and how it runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StudySettings {
+    /// End after this many trials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trials: Option<u64>,
+    /// End after this time, all included; 60 s where neither this nor a number of trials nor a patience is given.
+    #[serde(skip_serializing_if = "Option::is_none", with = "time")]
+    pub time_limit: Option<Duration>,
+    /// End after this many trials in a row without a better one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
+    /// End once the first objective is at least (or at most) this good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<f64>,
+    /// Longest time of one trial; a third of the time limit where absent.
+    #[serde(skip_serializing_if = "Option::is_none", with = "time")]
+    pub trial_time: Option<Duration>,
+    /// Trials that run at once; the number of cores where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<usize>,
+    /// How many of the latest outcomes a proposal may not know: at most `lag + 1` trials run at once.
+    pub lag: u64,
+    /// Whether the space's own starting points are tried first.
+    pub starts: bool,
+}
+
+impl Default for StudySettings {
+    fn default() -> Self {
+        Self {
+            trials: None,
+            time_limit: None,
+            patience: None,
+            target: None,
+            trial_time: None,
+            workers: None,
+            lag: 7,
+            starts: true,
+        }
+    }
+}
+
+impl StudySettings {
+    /// The number of workers.
+    pub fn workers(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.workers.unwrap_or(cores).clamp(1, usize::try_from(self.lag).unwrap_or(usize::MAX).saturating_add(1))
+    }
+
+    /// The time limit; 60 s where nothing else ends the study.
+    pub fn time_limit(&self) -> Option<Duration> {
+        let open = self.trials.is_none() && self.patience.is_none();
+        self.time_limit.or(open.then_some(Duration::from_secs(60)))
+    }
+
+    /// The longest time of one trial.
+    pub fn trial_time(&self) -> Option<Duration> {
+        self.trial_time.or(self.time_limit().map(|limit| limit / 3))
+    }
+}
+
+impl RunConfig {
+    /// The evaluator as the one of tables, if it is.
+    pub fn tabular(&self) -> Option<Tabular> {
+        let mut value = serde_json::to_value(&self.evaluator).ok()?;
+        let fields = value.as_object_mut()?;
+        let tag = fields.shift_remove("type")?;
+        (tag == "tabular").then(|| serde_json::from_value(value).ok()).flatten()
+    }
+}
+
+/// Durations as people write them.
+mod time {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Text(String),
+        Seconds(f64),
+    }
+
+    #[expect(clippy::ref_option, reason = "serde asks for a reference to the field")]
+    pub fn serialize<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => serializer.serialize_str(&super::duration::format(*time)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let text = match Written::deserialize(deserializer).map_err(|_| D::Error::custom("expected a duration such as `90s`"))? {
+            Written::Text(text) => text,
+            Written::Seconds(seconds) => seconds.to_string(),
+        };
+        super::duration::parse(&text).map(Some).map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,245 @@
+//! Running a config: builds what it names, runs the study, keeps the best model, tells the result.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use automl_core::study::{Ended, seed_of};
+use automl_core::{Budget, Evaluator, Journal, Objective, SearchSpace, State, Study, Trial};
+use automl_ops::{Metric, PipelineSpace, TabularEvaluator, Training};
+
+use crate::error::CliError;
+use crate::keeper::{Final, Keeper};
+use crate::output;
+use crate::progress::{Plan, Progress};
+use crate::run_config::RunConfig;
+use crate::signals::Signals;
+
+/// Name of the journal in a run directory.
+pub const JOURNAL: &str = "journal.jsonl";
+/// Name of the resolved config in a run directory.
+pub const CONFIG: &str = "run.toml";
+/// Time kept free at the very end for writing the model.
+const WRITING: Duration = Duration::from_millis(200);
+
+/// What a config builds.
+pub struct Built {
+    /// What judges.
+    pub evaluator: Arc<dyn Evaluator>,
+    /// Where candidates come from.
+    pub space: Arc<dyn SearchSpace>,
+    /// The training table and the metric, where the evaluator is the one of tables.
+    pub table: Option<(Arc<Training>, Metric)>,
+}
+
+/// Builds the evaluator and the space of a config; reads the data.
+///
+/// # Errors
+/// Bad data, or settings that contradict each other.
+pub fn build(config: &RunConfig) -> Result<Built, CliError> {
+    automl_core::registry::check()?;
+    let workers = config.study.workers();
+    if let Some(tabular) = config.tabular() {
+        let training = Arc::new(tabular.read()?);
+        for text in &training.notes {
+            output::note(&format!("note: {text}"));
+        }
+        let evaluator = TabularEvaluator::new(training.clone(), tabular.metric, tabular.validation, workers)?;
+        let metric = evaluator.metric();
+        let space: Arc<dyn SearchSpace> = match &config.space {
+            Some(space) => space.clone(),
+            None => Arc::new(PipelineSpace::fitting(&training, metric)?),
+        };
+        return Ok(Built { evaluator: Arc::new(evaluator), space, table: Some((training, metric)) });
+    }
+    let evaluator = config.evaluator.build(workers)?;
+    let space = match &config.space {
+        Some(space) => space.clone(),
+        None => config.evaluator.space()?.ok_or_else(|| {
+            CliError::usage(
+                "this evaluator fits no particular space; add a [space] to the config (`automl plugins --kind space` lists them)",
+            )
+        })?,
+    };
+    Ok(Built { evaluator, space, table: None })
+}
+
+/// What a run is given.
+pub struct Run {
+    /// The config; its space is filled in by the run.
+    pub config: RunConfig,
+    /// Where the journal goes: a directory to be made, or none.
+    pub run_dir: Option<PathBuf>,
+    /// The journal of an earlier session, with its trials.
+    pub resumed: Option<(Journal, BTreeMap<u64, Trial>)>,
+    /// When the command began.
+    pub start: Instant,
+    /// Whether progress is shown.
+    pub quiet: bool,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// The trials that count.
+    pub trials: Vec<Trial>,
+    /// What was to be improved.
+    pub objectives: Vec<Objective>,
+    /// Why it ended, in words.
+    pub ended: String,
+    /// What the final model is; none where the evaluator trains none.
+    pub made: Option<Final>,
+    /// The model file.
+    pub model: Option<PathBuf>,
+    /// The run directory.
+    pub run_dir: Option<PathBuf>,
+    /// The exit code: 0, or that of a signal.
+    pub code: u8,
+    /// Seconds in all.
+    pub seconds: f64,
+}
+
+impl Finished {
+    /// The best trial.
+    pub fn best(&self) -> Option<&Trial> {
+        automl_core::study::best(&self.trials)
+    }
+
+    /// Number of trials in a state.
+    pub fn count(&self, state: State) -> usize {
+        self.trials.iter().filter(|trial| trial.state == state).count()
+    }
+}
+
+/// Runs a config to its end.
+///
+/// # Errors
+/// [`CliError`] for bad data and configs. A run that found nothing is not an error here: [`Finished::best`] is none.
+pub fn run(run: Run) -> Result<Finished, CliError> {
+    let signals = Signals::watch()?;
+    let Run { mut config, run_dir, resumed, start, quiet } = run;
+    let built = build(&config)?;
+    config.space = Some(built.space.clone());
+    let objectives = built.evaluator.objectives();
+    let strategy = config.strategy.build(built.space.clone(), &objectives)?;
+    let limit = config.study.time_limit();
+    let end = limit.map(|limit| start + limit);
+    let keeper = match (&built.table, &config.out) {
+        (Some((training, metric)), Some(out)) => Some(Keeper::start(training.clone(), *metric, config.seed, out.clone())?),
+        _ => None,
+    };
+    let (journal, recorded) = match resumed {
+        Some((journal, trials)) => (Some(journal), trials),
+        None => (open(run_dir.as_deref(), &config)?, BTreeMap::new()),
+    };
+    let reserve = match (limit, &keeper) {
+        (Some(limit), Some(_)) => (limit / 10).clamp(WRITING, Duration::from_secs(30)),
+        _ => Duration::ZERO,
+    };
+    let deadline = end.map(|end| end - reserve);
+
+    let mut study = Study::new(built.space.clone(), strategy, built.evaluator.clone());
+    study.seed = config.seed;
+    study.lag = config.study.lag;
+    study.workers = config.study.workers();
+    study.starts = if config.study.starts { built.space.starts() } else { Vec::new() };
+    study.journal = journal;
+    study.recorded = recorded;
+    study.budget = Budget {
+        trials: config.study.trials,
+        deadline,
+        patience: config.study.patience,
+        target: config.study.target.and_then(|target| Some(objectives.first()?.loss(target))),
+        trial_time: config.study.trial_time(),
+    };
+    let plan = Plan { objective: first(&objectives)?, deadline, trials: config.study.trials };
+    let progress = Progress::start(plan, quiet);
+    study.observers.push(progress.observer());
+    study.observers.extend(keeper.as_ref().map(Keeper::observer));
+    let outcome = study.run(signals.token())?;
+    drop(progress);
+
+    let mut made = None;
+    if let (Some(keeper), Some(best)) = (&keeper, outcome.best()) {
+        let score = best.losses.first().map(|loss| objectives[0].loss(*loss));
+        // After a signal the user waits: a second is spent on the better model, no more.
+        let interrupted = signals.token().is_cancelled();
+        let until = if interrupted { Some(Instant::now() + Duration::from_secs(1)) } else { end.map(|end| end - WRITING) };
+        let cancel = if interrupted { automl_core::Cancel::new() } else { signals.token().clone() };
+        let seed = seed_of(config.seed, "evaluate", 0);
+        let evaluator = built.table.as_ref().map(|_| ());
+        made = evaluator.map(|()| keeper.finish(&best.genotype, score, until, &cancel, seed)).transpose()?;
+    }
+    if let Ended::Journal(error) = &outcome.ended {
+        output::note(&format!("warning: the journal could not be written any more, so the run ended early: {error}"));
+    }
+    Ok(Finished {
+        ended: ended(&outcome.ended).to_owned(),
+        trials: outcome.trials,
+        objectives,
+        made,
+        model: keeper.and(config.out),
+        run_dir,
+        code: signals.exit_code(0),
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+fn first(objectives: &[Objective]) -> Result<Objective, CliError> {
+    objectives
+        .first()
+        .cloned()
+        .ok_or_else(|| CliError::failed("the evaluator names no objective; this is a defect of its plugin"))
+}
+
+fn ended(ended: &Ended) -> &'static str {
+    match ended {
+        Ended::Trials => "the budget of trials is spent",
+        Ended::Time => "the time is over",
+        Ended::Patience => "no better trial for as long as the patience lasts",
+        Ended::Target => "the target is reached",
+        Ended::Exhausted => "nothing new is proposed any more",
+        Ended::Cancelled => "interrupted",
+        _ => "the journal could not be written",
+    }
+}
+
+/// Starts the journal of a run directory, with the resolved config beside it.
+fn open(run_dir: Option<&Path>, config: &RunConfig) -> Result<Option<Journal>, CliError> {
+    let Some(run_dir) = run_dir else { return Ok(None) };
+    let problem = |error: std::io::Error| CliError::failed(format!("{}: {error}; name another --run-dir", run_dir.display()));
+    std::fs::create_dir_all(run_dir).map_err(problem)?;
+    let path = run_dir.join(JOURNAL);
+    if path.exists() {
+        let name = run_dir.display();
+        return Err(CliError::usage(format!(
+            "{name} holds a run already: go on with it by `automl resume {name}`, or name another --run-dir"
+        )));
+    }
+    std::fs::write(run_dir.join(CONFIG), crate::config::to_toml(config)?).map_err(problem)?;
+    let header = serde_json::to_value(config).map_err(|error| CliError::failed(error.to_string()))?;
+    Ok(Some(Journal::create(path, header)?))
+}
+
+/// The first of `runs/NAME-1`, `runs/NAME-2` … that is not there; none where no directory can be made.
+pub fn fresh_dir(name: &str) -> Option<PathBuf> {
+    let root = Path::new("runs");
+    let clean: String = name.chars().map(|c| if c.is_alphanumeric() || c == '_' || c == '-' { c } else { '_' }).collect();
+    if let Err(error) = std::fs::create_dir_all(root) {
+        output::note(&format!("warning: no run directory can be made here ({error}); the run cannot be resumed"));
+        return None;
+    }
+    for number in 1..100_000 {
+        let dir = root.join(format!("{clean}-{number}"));
+        match std::fs::create_dir(&dir) {
+            Ok(()) => return Some(dir),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                output::note(&format!("warning: {}: {error}; the run cannot be resumed", dir.display()));
+                return None;
+            }
+        }
+    }
+    None
+}
