@@ -9,7 +9,7 @@ use crate::duration::{self, Extension};
 
 /// Finds machine-learning pipelines and neural architectures.
 #[derive(Debug, Parser)]
-#[command(name = "automl", version, about, propagate_version = true, max_term_width = 110)]
+#[command(name = "automl", version, propagate_version = true, max_term_width = 110)]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]

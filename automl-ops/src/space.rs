@@ -39,7 +39,7 @@ impl Input {
     }
 }
 
-/// Which pipelines there are.
+/// Pipelines of tabular operators: directed acyclic graphs that end in an estimator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PipelineSpec {

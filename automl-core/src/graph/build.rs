@@ -147,15 +147,15 @@ impl<'a> Builder<'a> {
     /// Asks each vertex which sources it reads; what is needed to fill its required ports is not asked.
     fn sources(&mut self, state: &mut State, ask: &mut Asker<'_>) -> Result<()> {
         let GraphSpace { spec, plan, slots, .. } = self.space;
-        for vertex in 0..state.vertices.len() {
+        for (vertex, slot) in slots.iter().enumerate().take(state.vertices.len()) {
             let op = state.vertices[vertex].op;
-            for source in 0..spec.sources.len() {
+            for (source, &id) in slot.sources.iter().enumerate() {
                 let Some(port) = plan.source_feeds[source][op] else { continue };
                 let later = (source + 1..spec.sources.len()).any(|later| plan.source_feeds[later][op] == Some(port));
                 let needed = state.vertices[vertex].open(plan, port) && !later;
                 let legal = [!needed, state.accepts(plan, vertex, port)];
                 let yes = if state.vertices[vertex].open(plan, port) { 0.5 } else { spec.extra_edge };
-                if ask.option(slots[vertex].sources[source], &legal, Some(&[1.0 - yes, yes]))? == 1 {
+                if ask.option(id, &legal, Some(&[1.0 - yes, yes]))? == 1 {
                     state.connect(vertex, port);
                     self.sources[vertex].push(source);
                 }

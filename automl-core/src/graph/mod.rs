@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::genotype::{Genotype, Params, Value};
 use crate::operator::{self, Kind, Operator, Param, Port};
-use crate::space::{Asker, Choose, Domain, Point, SearchSpace, Trace};
+use crate::plugin;
+use crate::space::{Asker, Choose, Domain, Point, Trace};
 use plan::Plan;
 
 /// An operator as a graph space needs it: plain data, so that a config can define its own.
@@ -75,7 +76,7 @@ pub struct Bounds {
     pub max: usize,
 }
 
-/// Everything that defines a graph space.
+/// Directed acyclic graphs of typed operators, all defined in the config.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GraphSpec {
@@ -202,22 +203,24 @@ impl GraphSpace {
     }
 }
 
-#[typetag::serde(name = "graph")]
-impl SearchSpace for GraphSpace {
-    fn points(&self) -> &[Point] {
-        &self.points
-    }
+plugin! {
+    "graph",
+    impl SearchSpace for GraphSpace {
+        fn points(&self) -> &[Point] {
+            &self.points
+        }
 
-    fn build(&self, choose: &mut dyn Choose) -> Result<Genotype> {
-        build::Builder::new(self).build(&mut Asker::new(&self.points, choose))
-    }
+        fn build(&self, choose: &mut dyn Choose) -> Result<Genotype> {
+            build::Builder::new(self).build(&mut Asker::new(&self.points, choose))
+        }
 
-    fn trace(&self, genotype: &Genotype) -> Result<Trace> {
-        build::trace(self, genotype)
-    }
+        fn trace(&self, genotype: &Genotype) -> Result<Trace> {
+            build::trace(self, genotype)
+        }
 
-    fn graph(&self) -> Option<&GraphSpace> {
-        Some(self)
+        fn graph(&self) -> Option<&GraphSpace> {
+            Some(self)
+        }
     }
 }
 
@@ -252,6 +255,7 @@ impl JsonSchema for GraphSpace {
     }
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        // The config is the spec; what is compiled from it is nobody's business.
         GraphSpec::json_schema(generator)
     }
 }
