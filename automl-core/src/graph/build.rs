@@ -6,6 +6,9 @@ use crate::error::{Error, Result};
 use crate::genotype::{Genotype, Node, Params};
 use crate::space::{Answer, Asker, Domain, KnownChoose, RecordChoose, SearchSpace, Trace};
 
+/// How much rarer a random graph takes an operator for each vertex that must come before it.
+const DETOUR: f64 = 0.35;
+
 /// A graph under construction: vertex 0 is the output, and every vertex feeds earlier ones.
 pub(super) struct Builder<'a> {
     space: &'a GraphSpace,
@@ -45,10 +48,13 @@ impl<'a> Builder<'a> {
         let mut legal = vec![state.can_stop(&self.space.plan, spec)];
         legal.extend(candidates.iter().map(|operators| operators.contains(&true)));
         legal.resize(spec.vertices.max + 1, false);
-        let choice = ask.option(slot.to, &legal, Some(&self.target_weights(vertex, &legal)))?;
+        let choice = ask.option(slot.to, &legal, Some(&self.target_weights(state, &legal)))?;
         let Some(to) = choice.checked_sub(1) else { return Ok(false) };
         let target = spec.operators[state.vertices[to].op].name.as_str();
-        let weights: Vec<f64> = spec.operators.iter().map(|from| self.space.weight(&from.name, target)).collect();
+        // An operator that sources cannot feed at once draws others after it: rarer, so that graphs find their end.
+        let detour = |op| DETOUR.powi(i32::try_from(self.space.plan.vertices_before(op)).unwrap_or(i32::MAX));
+        let weight = |(op, from): (usize, &OperatorSpec)| self.space.weight(&from.name, target) * detour(op);
+        let weights: Vec<f64> = spec.operators.iter().enumerate().map(weight).collect();
         let op = ask.option(slot.op, &candidates[to], Some(&weights))?;
         if let Some(next) = self.with_vertex(state, op, to) {
             *state = next;
@@ -75,15 +81,26 @@ impl<'a> Builder<'a> {
         Some(next)
     }
 
-    /// A random graph stops evenly between the bounds, and grows at its latest vertex half of the time.
-    fn target_weights(&self, vertex: usize, legal: &[bool]) -> Vec<f64> {
-        let left = self.space.spec.vertices.max - vertex;
-        let open = legal[1..].iter().filter(|legal| **legal).count().max(1) as f64;
-        let stop = 1.0 / (left as f64 + 1.0);
-        let mut weights: Vec<f64> = legal.iter().map(|&legal| if legal { 0.5 * (1.0 - stop) / open } else { 0.0 }).collect();
+    /// Whom a random graph feeds next. Where a vertex cannot be fed by sources alone it comes first, mostly, so that graphs do
+    /// not grow to their bound by wandering; else the graph stops, evenly between the bounds but at least every fourth time,
+    /// or grows at its latest vertex half of the time.
+    fn target_weights(&self, state: &State, legal: &[bool]) -> Vec<f64> {
+        const UNMET: f64 = 0.8;
+        const STOP: f64 = 0.25;
+        let GraphSpace { spec, plan, .. } = self.space;
+        let vertex = state.vertices.len();
+        let stop = (1.0 / ((spec.vertices.max - vertex) as f64 + 1.0)).max(STOP);
+        let grow = |at: usize| legal[at + 1];
+        let unmet = |at: usize| grow(at) && !state.vertices[at].met_by_sources(plan);
+        let open = (0..vertex).filter(|&at| grow(at)).count().max(1) as f64;
+        let needy = (0..vertex).filter(|&at| unmet(at)).count();
+        let (urgent, rest) = if needy > 0 { (UNMET, 1.0 - UNMET) } else { (0.0, 1.0 - stop) };
+        let mut weights = vec![0.0; legal.len()];
         weights[0] = stop;
-        if legal[vertex] {
-            weights[vertex] += 0.5 * (1.0 - stop);
+        for at in (0..vertex).filter(|&at| grow(at)) {
+            let latest = if at + 1 == vertex { 0.5 * rest } else { 0.0 };
+            let need = if unmet(at) { urgent / needy as f64 } else { 0.0 };
+            weights[at + 1] = 0.5 * rest / open + latest + need;
         }
         weights
     }

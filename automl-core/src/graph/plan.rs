@@ -75,6 +75,11 @@ impl Plan {
         self.required_cost(op, None).is_some()
     }
 
+    /// Vertices that must stand between the sources and an operator, at least.
+    pub fn vertices_before(&self, op: usize) -> usize {
+        self.required_cost(op, None).map_or(0, |cost| cost.vertices)
+    }
+
     /// Whether any graph fits the bounds.
     pub fn check(&self, spec: &GraphSpec) -> Result<()> {
         let fits = (0..self.ends.len()).any(|op| self.ends[op] && State::start(op, self).completable(self, spec));
@@ -202,8 +207,9 @@ impl State {
 
     /// Whether nothing but sources is missing.
     pub fn can_stop(&self, plan: &Plan, spec: &GraphSpec) -> bool {
-        let closed = |vertex: &Vertex| vertex.open_ports(plan).all(|port| plan.cost[vertex.op][port] == Some(Cost::default()));
-        self.vertices.len() >= spec.vertices.min && self.deepest() >= spec.depth.min && self.vertices.iter().all(closed)
+        self.vertices.len() >= spec.vertices.min
+            && self.deepest() >= spec.depth.min
+            && self.vertices.iter().all(|vertex| vertex.met_by_sources(plan))
     }
 
     /// Whether the plan's ready-made ways complete this graph within the bounds.
@@ -268,6 +274,11 @@ impl Vertex {
         self.filled[port] += 1;
         self.inputs += 1;
         self
+    }
+
+    /// Whether sources can fill every required port that has no edge yet.
+    pub fn met_by_sources(&self, plan: &Plan) -> bool {
+        self.open_ports(plan).all(|port| plan.cost[self.op][port] == Some(Cost::default()))
     }
 
     /// Whether a required port has no edge yet.

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::conformance::check_space;
 use crate::genotype::Node;
-use crate::space::sample;
+use crate::space::{SearchSpace, sample};
 
 fn operator(name: &str, inputs: Vec<Port>, output: &'static str) -> OperatorSpec {
     OperatorSpec { name: name.into(), inputs, output: Kind::Borrowed(output), params: Vec::new() }
@@ -91,6 +91,17 @@ fn samples_keep_every_bound() {
         }
     }
     assert_eq!(sizes.len(), 3, "every size occurs: {sizes:?}");
+}
+
+#[test]
+fn random_graphs_do_not_crowd_at_the_upper_bound() {
+    let space = space(pool());
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut sizes = [0; 9];
+    for _ in 0..1_000 {
+        sizes[sample(&space, &mut rng).unwrap().nodes.len() - 1] += 1;
+    }
+    assert!(sizes[8] < 450 && sizes[2] + sizes[3] > 150, "{sizes:?}");
 }
 
 #[test]
