@@ -168,8 +168,7 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         let until = if interrupted { Some(Instant::now() + Duration::from_secs(1)) } else { end.map(|end| end - WRITING) };
         let cancel = if interrupted { automl_core::Cancel::new() } else { signals.token().clone() };
         let seed = seed_of(config.seed, "evaluate", 0);
-        let evaluator = built.table.as_ref().map(|_| ());
-        made = evaluator.map(|()| keeper.finish(&best.genotype, score, until, &cancel, seed)).transpose()?;
+        made = Some(keeper.finish(&best.genotype, score, until, &cancel, seed)?);
     }
     if let Ended::Journal(error) = &outcome.ended {
         output::note(&format!("warning: the journal could not be written any more, so the run ended early: {error}"));

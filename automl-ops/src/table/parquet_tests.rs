@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::*;
-use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{Field, Int8Type, Int32Type};
+use arrow_array::types::{Int8Type, Int32Type};
+use arrow_array::*;
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::Field;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;

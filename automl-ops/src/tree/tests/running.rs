@@ -81,7 +81,7 @@ fn a_single_row_is_predicted_like_many() {
     }
     assert!(model.predict(&problem.raw()[..2]).is_err());
     assert!(model.predict(&[Raw::Numeric(&[]), Raw::Category(&[]), Raw::Category(&[])]).is_err());
-    assert_eq!(model.predict(&[Raw::Numeric(&[]), Raw::Numeric(&[]), Raw::Category(&[])]).unwrap(), []);
+    assert_eq!(model.predict(&[Raw::Numeric(&[]), Raw::Numeric(&[]), Raw::Category(&[])]).unwrap(), Vec::<f32>::new());
 }
 
 #[test]
