@@ -43,6 +43,9 @@ struct TreeData {
 impl TreeData {
     fn new(fit: &Fit<'_>) -> Result<Self, OperatorError> {
         let frame = fit.x.basic();
+        if frame.columns().is_empty() {
+            return Err(OperatorError::Infeasible("there are no columns to learn from".into()));
+        }
         let kind = || OperatorError::Kind { expected: "numbers or categories" };
         let bins = frame.columns().iter().map(|column| column.bins().ok_or_else(kind)).collect::<Result<_, _>>()?;
         let values = match fit.y {
