@@ -55,6 +55,9 @@ impl TabularOperator for SelectKBest {
 impl Fitted for Selected {
     fn apply(&self, x: &Frame, _: &Cancel) -> Result<Frame, OperatorError> {
         x.expect_width(self.width)?;
+        for &column in &self.columns {
+            x.numeric(column)?;
+        }
         Ok(x.select(&self.columns))
     }
 
