@@ -4,6 +4,7 @@
 //! over the gene pool ([`operators`](operator::operators)) is run as a [`pipeline`]; the [`evaluator`] cross-validates it; the
 //! winner becomes a [`model`].
 
+pub mod conformance;
 pub mod dataset;
 pub mod evaluator;
 pub mod frame;
