@@ -29,6 +29,9 @@ struct Selected {
 impl TabularOperator for SelectKBest {
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let x = fit.x.matrix()?;
+        if x.ncols() == 0 {
+            return Err(OperatorError::Infeasible("there are no columns to select from".into()));
+        }
         let scores = match (fit.y, fit.text("score")?) {
             (Target::Classes { codes, classes }, "f") => select::f_classif(x.view(), codes, *classes, fit.cancel)?,
             (Target::Classes { codes, classes }, _) => select::mutual_info_classif(x.view(), codes, *classes, fit.cancel)?,
@@ -36,7 +39,7 @@ impl TabularOperator for SelectKBest {
             (Target::Values(_), _) => select::mutual_info_regression(x.view(), &fit.values_f32()?, fit.cancel)?,
         };
         let width = x.ncols();
-        let keep = ((fit.float("keep")? * width as f64).ceil() as usize).clamp(1, width.max(1));
+        let keep = ((fit.float("keep")? * width as f64).ceil() as usize).clamp(1, width);
         let mut columns = select::top_k(&scores, keep);
         columns.sort_unstable();
         Ok(Box::new(Selected { columns, width }))
