@@ -261,6 +261,12 @@ pub trait TabularOperator: Operator {
         self.output() == crate::kinds::PREDICTION
     }
 
+    /// Whether a fit reads the target at all. Default: whether it cross-fits; a selection of columns by what they say about the
+    /// target reads it, too.
+    fn reads_target(&self) -> bool {
+        self.cross_fits()
+    }
+
     /// Learns from the training rows.
     ///
     /// # Errors

@@ -3,7 +3,8 @@
 //! Vertices run in topological order; a vertex with several inputs gets the union of their columns. Whatever learns from the
 //! target in the middle of the graph — every estimator, every encoder of the target — emits **out-of-fold** output on the
 //! training rows (each row's from a fit that did not see it), since in-sample predictions would leak the target to the next
-//! vertex; for other rows it answers from a fit on all training rows.
+//! vertex; for other rows it answers from a fit on all training rows. What read the target before such a vertex, such as a
+//! selection of columns, is fitted again for each fold, or the choice of columns would tell what the fold must not know.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,7 +77,10 @@ impl Plan {
             let problem = "a pipeline reads one source, `input`, and every later vertex reads an earlier one";
             return Err(automl_core::Error::Outside(problem.into()).into());
         }
-        Ok(Self { vertices, first })
+        match vertices.last() {
+            Some(last) if last.op.output() == crate::kinds::PREDICTION => Ok(Self { vertices, first }),
+            last => Err(PipelineError::NoEstimator(last.map_or_else(String::new, |last| last.op.name().to_owned()))),
+        }
     }
 }
 
@@ -122,26 +126,27 @@ impl Pipeline {
     /// [`PipelineError`] that names the vertex.
     pub fn fit(genotype: &Genotype, x: &Frame, y: &Target, seed: u64, cancel: &Cancel) -> Result<Self, PipelineError> {
         let plan = Plan::new(genotype, seed)?;
-        let mut outputs = vec![x.clone()];
+        let inner = Inner::new(&plan, y, seed);
+        let mut seen = vec![Seen { all: x.clone(), by_fold: None }];
         let mut vertices = Vec::with_capacity(plan.vertices.len());
         for (index, vertex) in plan.vertices.iter().enumerate() {
             let at = |source| at_vertex(genotype, plan.first + index, source);
-            let input = union(&outputs, &vertex.inputs);
-            let fit = Fit { x: &input, y, params: &vertex.params, seed: vertex.seed, cancel };
-            let fitted: Arc<dyn Fitted> = vertex.op.fit(&fit).map_err(at)?.into();
+            let input = vertex.input(&seen, None);
+            let fitted: Arc<dyn Fitted> = vertex.fit(&input, y, cancel).map_err(at)?.into();
             if index + 1 < plan.vertices.len() {
                 let output = if vertex.op.cross_fits() {
-                    out_of_fold(vertex, &input, y, seed, cancel).map_err(at)?
+                    Seen { all: inner.out_of_fold(vertex, &seen, y, cancel).map_err(at)?, by_fold: None }
                 } else {
-                    fitted.apply(&input, cancel).map_err(at)?
+                    let all = emitted(vertex.op, fitted.apply(&input, cancel).map_err(at)?);
+                    let knows = vertex.op.reads_target()
+                        || vertex.inputs.iter().any(|&input| seen.get(input).is_some_and(|seen| seen.by_fold.is_some()));
+                    let by_fold =
+                        if knows && Some(index) < inner.last { Some(inner.by_fold(vertex, &seen, y, cancel)) } else { None };
+                    Seen { all, by_fold: by_fold.transpose().map_err(at)? }
                 };
-                outputs.push(emitted(vertex.op, output));
+                seen.push(output);
             }
             vertices.push(FittedVertex { inputs: vertex.inputs.clone(), fitted });
-        }
-        let last = plan.vertices.last().map_or("", |vertex| if vertex.op.cross_fits() { "" } else { vertex.op.name() });
-        if !last.is_empty() {
-            return Err(PipelineError::NoEstimator(last.to_owned()));
         }
         Ok(Self { genotype: genotype.clone(), vertices, width: y.width() })
     }
@@ -231,29 +236,86 @@ pub fn folds(y: &Target, count: usize, seed: u64) -> Vec<Vec<u32>> {
     }
 }
 
-/// Output on the training rows, each from a fit that did not see the row.
-fn out_of_fold(vertex: &Vertex, x: &Frame, y: &Target, seed: u64, cancel: &Cancel) -> Result<Frame, OperatorError> {
-    let rows = x.rows();
-    if rows < 2 {
-        return Err(OperatorError::Infeasible("an estimator inside the graph needs at least two training rows".into()));
+/// What later vertices see of the training rows.
+struct Seen {
+    /// Output of the fit on all of them, or out-of-fold output.
+    all: Frame,
+    /// Where a fit knew the target: for each inner fold, the output of a fit on the other folds.
+    by_fold: Option<Vec<Frame>>,
+}
+
+impl Vertex {
+    /// What the vertex reads of the training rows; with a fold, from fits that did not see the fold's target.
+    fn input(&self, seen: &[Seen], fold: Option<usize>) -> Frame {
+        let of_fold = |seen: &Seen| fold.and_then(|fold| seen.by_fold.as_ref()?.get(fold).cloned());
+        let frames: Vec<Frame> = self
+            .inputs
+            .iter()
+            .filter_map(|&input| seen.get(input))
+            .map(|seen| of_fold(seen).unwrap_or(seen.all.clone()))
+            .collect();
+        Frame::union(&frames)
     }
-    let mut columns: Vec<Vec<f32>> = Vec::new();
-    for held in folds(y, INNER_FOLDS.min(rows), StableHash::new("inner folds").number(seed).finish()) {
-        if held.is_empty() {
-            continue;
+
+    fn fit(&self, x: &Frame, y: &Target, cancel: &Cancel) -> Result<Box<dyn Fitted>, OperatorError> {
+        self.op.fit(&Fit { x, y, params: &self.params, seed: self.seed, cancel })
+    }
+}
+
+/// The folds that estimators inside the graph share.
+struct Inner {
+    /// The last vertex that needs them, if any does.
+    last: Option<usize>,
+    /// For each fold the rows held out and the others.
+    folds: Vec<(Vec<u32>, Vec<u32>)>,
+}
+
+impl Inner {
+    fn new(plan: &Plan, y: &Target, seed: u64) -> Self {
+        let inner = plan.vertices.split_last().map_or(&[][..], |(_, inner)| inner);
+        let last = inner.iter().rposition(|vertex| vertex.op.cross_fits());
+        let folds = match last {
+            None => Vec::new(),
+            Some(_) => folds(y, INNER_FOLDS.min(y.len()), StableHash::new("inner folds").number(seed).finish()),
+        };
+        let folds = folds.into_iter().filter(|held| !held.is_empty()).map(|held| {
+            let kept = split::complement(y.len(), &held);
+            (held, kept)
+        });
+        Self { last, folds: folds.collect() }
+    }
+
+    /// For each fold the output on all training rows of a fit on the others.
+    fn by_fold(&self, vertex: &Vertex, seen: &[Seen], y: &Target, cancel: &Cancel) -> Result<Vec<Frame>, OperatorError> {
+        let output = |(fold, (_, kept)): (usize, &(Vec<u32>, Vec<u32>))| {
+            let input = vertex.input(seen, Some(fold));
+            let fitted = vertex.fit(&input.take(kept), &y.take(kept), cancel)?;
+            Ok(emitted(vertex.op, fitted.apply(&input, cancel)?))
+        };
+        self.folds.iter().enumerate().map(output).collect()
+    }
+
+    /// Output on the training rows, each from fits that did not see the row's target: not the vertex's own, and none of those
+    /// before it.
+    fn out_of_fold(&self, vertex: &Vertex, seen: &[Seen], y: &Target, cancel: &Cancel) -> Result<Frame, OperatorError> {
+        let rows = y.len();
+        if rows < 2 {
+            return Err(OperatorError::Infeasible("an estimator inside the graph needs at least two training rows".into()));
         }
-        let kept = split::complement(rows, &held);
-        let (train, target) = (x.take(&kept), y.take(&kept));
-        let fit = Fit { x: &train, y: &target, params: &vertex.params, seed: vertex.seed, cancel };
-        let output = vertex.op.fit(&fit)?.apply(&x.take(&held), cancel)?;
-        columns.resize(output.columns().len().max(columns.len()), vec![0.0; rows]);
-        for (index, column) in columns.iter_mut().enumerate() {
-            for (&row, &value) in held.iter().zip(output.numeric(index)?) {
-                if let Some(cell) = column.get_mut(row as usize) {
-                    *cell = value;
+        let mut columns: Vec<Vec<f32>> = Vec::new();
+        for (fold, (held, kept)) in self.folds.iter().enumerate() {
+            let input = vertex.input(seen, Some(fold));
+            let output = vertex.fit(&input.take(kept), &y.take(kept), cancel)?.apply(&input.take(held), cancel)?;
+            columns.resize(output.columns().len().max(columns.len()), vec![0.0; rows]);
+            for (index, column) in columns.iter_mut().enumerate() {
+                for (&row, &value) in held.iter().zip(output.numeric(index)?) {
+                    if let Some(cell) = column.get_mut(row as usize) {
+                        *cell = value;
+                    }
                 }
             }
         }
+        let columns = columns.into_iter().map(|values| Arc::new(Column::new(Values::Numeric(values)))).collect();
+        Ok(emitted(vertex.op, Frame::new(rows, columns)?))
     }
-    Frame::new(rows, columns.into_iter().map(|values| Arc::new(Column::new(Values::Numeric(values)))).collect())
 }

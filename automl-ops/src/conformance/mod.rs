@@ -155,6 +155,12 @@ impl Checked<'_> {
         if none.columns().len() != output.columns().len() {
             return Err(format!("{} columns for no rows, else {}", none.columns().len(), output.columns().len()));
         }
+        if !self.op.reads_target() {
+            let others: Vec<u32> = (0..x.rows() as u32).map(|row| (row * 5 + 1) % x.rows() as u32).collect();
+            let fit = Fit { x, y: &self.case.y.take(&others), params: self.params, seed: 11, cancel: &cancel };
+            let other = self.op.fit(&fit).map_err(|error| format!("cannot be fitted on another target: {error}"))?;
+            same(&output, &apply(other.as_ref(), probe)?, "another target, which `reads_target` denies")?;
+        }
         if x.columns().is_empty() { Ok(()) } else { self.check_refusals(fitted.as_ref()) }
     }
 

@@ -27,6 +27,10 @@ struct Selected {
 }
 
 impl TabularOperator for SelectKBest {
+    fn reads_target(&self) -> bool {
+        true
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let x = fit.x.matrix()?;
         if x.ncols() == 0 {
