@@ -71,6 +71,21 @@ impl Binding {
         }
         Ok(Frame::new(table.rows, columns).unwrap_or_default())
     }
+
+    /// The frame of a table without rows.
+    pub fn no_rows(&self) -> Frame {
+        let column = |column: &ColumnSchema| {
+            Arc::new(Column::new(match column.kind {
+                ColumnType::Numeric | ColumnType::Boolean => Values::Numeric(Vec::new()),
+                ColumnType::Category => {
+                    Values::Category { codes: Vec::new(), levels: u32::try_from(column.levels.len()).unwrap_or(u32::MAX) }
+                }
+                ColumnType::DateTime => Values::DateTime(Vec::new()),
+                ColumnType::Text => Values::Text(Vec::new()),
+            }))
+        };
+        Frame::new(0, self.schema.columns.iter().map(column).collect()).unwrap_or_default()
+    }
 }
 
 /// The narrowest kind that describes a frame: `dense`, `numeric` or `raw`.

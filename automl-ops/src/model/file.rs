@@ -64,7 +64,14 @@ struct Stored {
 pub(super) fn write(model: &Model, path: &Path) -> Result<(), ModelError> {
     let io = |source| ModelError::Io { file: path.display().to_string(), source };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new().prefix(".automl-").tempfile_in(folder).map_err(io)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".automl-");
+    // Temporary files are private; a model is as open as any other file that the user makes.
+    #[cfg(unix)]
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    #[cfg(unix)]
+    builder.permissions(mode);
+    let mut temporary = builder.tempfile_in(folder).map_err(io)?;
     write_zip(model, temporary.as_file_mut()).map_err(io)?;
     temporary.as_file().sync_all().map_err(io)?;
     temporary.persist(path).map_err(|error| io(error.error))?;
@@ -147,7 +154,7 @@ pub(super) fn read(path: &Path) -> Result<Model, ModelError> {
     if let Some(values) = contents.constant {
         return Ok(Model { about: contents.about, members: Members::Constant(values) });
     }
-    let width = contents.about.width();
+    let (width, no_rows) = (contents.about.width(), contents.about.binding.no_rows());
     let mut pipelines = Vec::with_capacity(contents.pipelines.len());
     for (index, stored) in contents.pipelines.into_iter().enumerate() {
         let mut states = Vec::with_capacity(stored.values.len());
@@ -155,10 +162,12 @@ pub(super) fn read(path: &Path) -> Result<Model, ModelError> {
             let arrays = reader.arrays(&tensor_member(index, vertex)).map_err(damaged)?;
             states.push(State { values, arrays });
         }
-        let pipeline = Pipeline::load(stored.genotype, &states, width).map_err(|error| {
+        let loaded = Pipeline::load(stored.genotype, &states, width);
+        // Predicting no rows shows whether the vertices fit each other, the table and the labels.
+        let checked = loaded.and_then(|pipeline| pipeline.predict(&no_rows, &automl_core::Cancel::new()).map(|_| pipeline));
+        pipelines.push(checked.map_err(|error| {
             damaged(format!("pipeline {index}: {error} (the file names these operators: {})", listed(&manifest.operators)))
-        })?;
-        pipelines.push(pipeline);
+        })?);
     }
     Ok(Model { about: contents.about, members: Members::Pipelines(pipelines) })
 }
