@@ -67,6 +67,9 @@ impl Binding {
         let mut columns = Vec::with_capacity(self.schema.columns.len());
         for ((wanted, offset), fill) in self.schema.columns.iter().zip(&self.offsets).zip(&self.fill) {
             let column = table.column(&wanted.name)?;
+            if column.data.kind() != wanted.kind {
+                return Err(DataError::Levels { file: table.name.clone(), column: column.name.clone() });
+            }
             columns.push(Arc::new(Column::new(values(column, wanted, *offset, *fill, table)?)));
         }
         Ok(Frame::new(table.rows, columns).unwrap_or_default())
@@ -326,6 +329,8 @@ fn few_whole(values: &[f64]) -> bool {
 }
 
 fn numeric_classes(values: &[f64]) -> Labelled {
+    // A negative zero is the class of zero.
+    let values: Vec<f64> = values.iter().map(|&value| value + 0.0).collect();
     let mut distinct: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
     distinct.sort_unstable_by(f64::total_cmp);
     distinct.dedup();

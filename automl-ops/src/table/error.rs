@@ -63,8 +63,10 @@ pub enum DataError {
         /// What is wrong, and what to do.
         problem: String,
     },
-    /// Categories with other codes than the model knows.
-    #[error("{file}: the categories of `{column}` are not coded as in training; read the file with the model's schema")]
+    /// A column of another type, or of categories with other codes, than the model knows.
+    #[error(
+        "{file}: the column `{column}` has another type or other category codes than in training; read the file with the model's schema"
+    )]
     Levels {
         /// The path as given.
         file: String,
