@@ -88,7 +88,10 @@ impl Plan {
 fn complete(op: &dyn TabularOperator, given: &Params) -> Result<Params, automl_core::Error> {
     let declared = op.params();
     if let Some(name) = given.keys().find(|name| !declared.iter().any(|param| param.name == name.as_str())) {
-        return Err(automl_core::Error::unknown("parameter", name, declared.iter().map(|param| param.name.as_ref())));
+        let known: Vec<String> = declared.iter().map(|param| format!("`{}`", param.name)).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let place = format!("{}.{name}", op.name());
+        return Err(automl_core::Error::config(place, format!("there is no such parameter; the operator has {known}")));
     }
     let mut params = Params::new();
     for param in declared {

@@ -1,0 +1,236 @@
+//! Scores are those of a loop written by hand, whatever the number of workers; bad settings are errors that say what to do.
+
+mod common;
+
+use std::sync::Arc;
+
+use automl_core::hash::StableHash;
+use automl_core::{Cancel, Node};
+use automl_core::{Direction, Evaluation, Evaluator, EvaluatorConfig, Genotype, Stop};
+use automl_ops::evaluator::{Tabular, Validated, Validation, score};
+use automl_ops::operator::Target;
+use automl_ops::pipeline::{Pipeline, folds};
+use automl_ops::split;
+use automl_ops::{Metric, TabularEvaluator, Task, Training};
+use common::{Context, bits, pipeline_with, training};
+
+const SEED: u64 = 12;
+
+fn fold_seed() -> u64 {
+    StableHash::new("folds").number(SEED).finish()
+}
+
+fn evaluator(task: Task, metric: Option<Metric>, validation: Validation, workers: usize) -> TabularEvaluator {
+    TabularEvaluator::new(Arc::new(training(80, task, 1)), metric, validation, workers).unwrap()
+}
+
+fn genotype(name: &str) -> Genotype {
+    pipeline_with(automl_ops::operator::operator(name).unwrap())
+}
+
+fn validated(evaluation: &Evaluation) -> Arc<Validated> {
+    evaluation.artifact.clone().unwrap().downcast().unwrap_or_else(|_| panic!("another artifact"))
+}
+
+/// For each fold its rows held out, and the predictions for them.
+fn by_hand(training: &Training, genotype: &Genotype, held: &[Vec<u32>]) -> Vec<(Vec<u32>, Vec<f32>)> {
+    let predict = |held: &Vec<u32>| {
+        let kept = split::complement(training.rows(), held);
+        let (x, y) = (training.x.take(&kept), training.y.take(&kept));
+        let pipeline = Pipeline::fit(genotype, &x, &y, SEED, &Cancel::new()).unwrap();
+        (held.clone(), pipeline.predict(&training.x.take(held), &Cancel::new()).unwrap())
+    };
+    held.iter().map(predict).collect()
+}
+
+#[test]
+fn scores_are_those_of_a_loop_by_hand() {
+    for (task, names) in [
+        (Task::Classification, ["decision_tree", "random_forest", "logistic"]),
+        (Task::Regression, ["decision_tree", "gradient_boosting", "ridge"]),
+    ] {
+        let training = training(80, task, 1);
+        let kfold = folds(&training.y, 4, fold_seed());
+        let holdout = match &training.y {
+            Target::Classes { codes, classes } => split::stratified_holdout(codes, *classes, 0.3, fold_seed()).1,
+            Target::Values(values) => split::quantile_holdout(values, 0.3, fold_seed()).1,
+        };
+        assert_eq!(holdout.len(), 24);
+        for (validation, held) in
+            [(Validation::Kfold { folds: 4 }, kfold), (Validation::Holdout { fraction: 0.3 }, vec![holdout])]
+        {
+            for name in names {
+                let (genotype, evaluator) = (genotype(name), evaluator(task, None, validation, 1));
+                let mut context = Context::new(SEED);
+                let found = evaluator.evaluate(&genotype, &mut context).unwrap();
+                let expected = by_hand(&training, &genotype, &held);
+                let rows: Vec<u32> = expected.iter().flat_map(|(rows, _)| rows.clone()).collect();
+                let predictions: Vec<f32> = expected.iter().flat_map(|(_, values)| values.clone()).collect();
+                let validated = validated(&found);
+                assert_eq!(validated.rows, rows);
+                assert_eq!(bits(&validated.predictions), bits(&predictions));
+                assert_eq!(validated.pipelines.len(), held.len());
+                let metric = task.default_metric();
+                let value = score(metric, &training.y.take(&rows), &predictions).unwrap();
+                assert_eq!(found.metrics[metric.name()], value);
+                assert_eq!(found.losses, [if metric.maximize() { -value } else { value }]);
+                // One report a fold, of the fold's own loss.
+                assert_eq!(context.reported.len(), held.len());
+                for ((step, losses), (fold, (rows, values))) in context.reported.iter().zip(expected.iter().enumerate()) {
+                    let value = score(metric, &training.y.take(rows), values).unwrap();
+                    assert_eq!((*step, losses[0].abs()), (fold as u64, value.abs()));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_area_under_the_curve_is_that_of_the_folds() {
+    let training = training(80, Task::Classification, 1);
+    let found = evaluator(Task::Classification, Some(Metric::RocAuc), Validation::Kfold { folds: 4 }, 1)
+        .evaluate(&genotype("random_forest"), &mut Context::new(SEED))
+        .unwrap();
+    let expected = by_hand(&training, &genotype("random_forest"), &folds(&training.y, 4, fold_seed()));
+    let scores = expected.iter().map(|(rows, values)| score(Metric::RocAuc, &training.y.take(rows), values).unwrap());
+    assert!((found.metrics["roc_auc"] - scores.sum::<f64>() / 4.0).abs() < 1e-12);
+}
+
+#[test]
+fn results_do_not_depend_on_the_workers() {
+    for task in [Task::Classification, Task::Regression] {
+        let genotype = genotype("gradient_boosting");
+        let result = |workers: usize| {
+            let evaluator = evaluator(task, None, Validation::Kfold { folds: 3 }, workers);
+            // All workers at once, so that they share the folds.
+            let all: Vec<Evaluation> = std::thread::scope(|scope| {
+                let run = || evaluator.evaluate(&genotype, &mut Context::new(SEED)).unwrap();
+                let threads: Vec<_> = (0..workers).map(|_| scope.spawn(run)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let first = (all[0].losses.clone(), all[0].metrics.clone(), bits(&validated(&all[0]).predictions));
+            for other in &all {
+                assert_eq!((&other.losses, &other.metrics), (&first.0, &first.1));
+            }
+            first
+        };
+        let one = result(1);
+        assert_eq!(one, result(2));
+        assert_eq!(one, result(5));
+    }
+}
+
+#[test]
+fn a_lower_fidelity_trains_on_fewer_rows_and_scores_on_the_same() {
+    for task in [Task::Classification, Task::Regression] {
+        // One neighbour a training row: the state of the model tells how many rows it saw.
+        let run = |fidelity: f64| {
+            let evaluator = evaluator(task, None, Validation::Kfold { folds: 4 }, 1);
+            let mut context = Context { fidelity, ..Context::new(SEED) };
+            let found = evaluator.evaluate(&genotype("knn"), &mut context).unwrap();
+            let validated = validated(&found);
+            let state = validated.pipelines[0].save().pop().unwrap();
+            let [rows, _]: [usize; 2] = state.get("shape").unwrap();
+            (rows, validated.rows.clone(), bits(&validated.predictions))
+        };
+        let (full, half, little) = (run(1.0), run(0.5), run(1e-9));
+        assert_eq!(full.0, 60);
+        assert!((28..=32).contains(&half.0), "{} rows", half.0);
+        assert!((1..=3).contains(&little.0), "{} rows", little.0);
+        assert_eq!(full.1, half.1);
+        assert_ne!(full.2, half.2);
+        assert_eq!(half, run(0.5));
+    }
+}
+
+#[test]
+fn another_seed_draws_other_folds() {
+    let evaluator = evaluator(Task::Classification, None, Validation::Auto, 1);
+    let rows = |seed| validated(&evaluator.evaluate(&genotype("decision_tree"), &mut Context::new(seed)).unwrap()).rows.clone();
+    assert_ne!(rows(1), rows(2));
+    assert_eq!(rows(1), rows(1));
+    assert_eq!(rows(1).len(), 80);
+}
+
+fn refused(task: Task, metric: Option<Metric>, validation: Validation) -> String {
+    let result = TabularEvaluator::new(Arc::new(training(30, task, 1)), metric, validation, 1);
+    result.err().map(|error| error.to_string()).unwrap_or_else(|| panic!("{metric:?} and {validation:?} are accepted"))
+}
+
+#[test]
+fn a_metric_of_the_other_task_is_an_error_that_lists_those_that_fit() {
+    let error = refused(Task::Classification, Some(Metric::Rmse), Validation::Auto);
+    assert!(error.contains("`rmse`") && error.contains("`y`") && error.contains("balanced_accuracy"), "{error}");
+    let error = refused(Task::Regression, Some(Metric::RocAuc), Validation::Auto);
+    assert!(error.contains("`roc_auc`") && error.contains("rmse, mae, r2"), "{error}");
+    assert_eq!(evaluator(Task::Regression, None, Validation::Auto, 1).objectives()[0].direction, Direction::Minimize);
+    assert_eq!(evaluator(Task::Classification, None, Validation::Auto, 1).objectives()[0].direction, Direction::Maximize);
+}
+
+#[test]
+fn a_validation_that_makes_no_sense_is_an_error() {
+    for folds in [0, 1] {
+        let error = refused(Task::Classification, None, Validation::Kfold { folds });
+        assert!(error.contains("at least 2") && error.contains("evaluator.validation"), "{error}");
+    }
+    for fraction in [0.0, 1.0, -0.5, f64::NAN] {
+        let error = refused(Task::Classification, None, Validation::Holdout { fraction });
+        assert!(error.contains("between 0 and 1"), "{error}");
+    }
+    // More folds than rows: each row is held out once.
+    let many = evaluator(Task::Regression, None, Validation::Kfold { folds: 1_000 }, 1);
+    assert_eq!(validated(&many.evaluate(&genotype("decision_tree"), &mut Context::new(1)).unwrap()).pipelines.len(), 80);
+}
+
+#[test]
+fn a_candidate_that_cannot_be_run_is_infeasible_and_named() {
+    let evaluator = evaluator(Task::Classification, None, Validation::Auto, 1);
+    let evaluate = |nodes: Vec<Node>| evaluator.evaluate(&Genotype { nodes }, &mut Context::new(1)).err();
+    let input = || Node::new("input", []);
+    for (nodes, says) in [
+        (vec![input(), Node::new("logistic", [0])], "logistic"),
+        (vec![input(), Node::new("ridge", [0])], "ridge"),
+        (vec![input(), Node::new("one_hot", [0])], "one_hot"),
+        (vec![input(), Node::new("random_forrest", [0])], "random_forest"),
+        (vec![input(), Node::new("decision_tree", [0]).with("depth", 3_i64)], "has `max_depth`, `min_samples_leaf`"),
+        (vec![input(), Node::new("decision_tree", [0]).with("max_depth", 0_i64)], "decision_tree.max_depth"),
+        (vec![input(), input(), Node::new("decision_tree", [0])], "one source"),
+        (vec![input()], "later vertex"),
+        (vec![], ""),
+    ] {
+        match evaluate(nodes.clone()) {
+            Some(Stop::Infeasible(why)) => assert!(why.contains(says), "{nodes:?}: {why}"),
+            other => panic!("{nodes:?}: {other:?}"),
+        }
+    }
+    let mut context = Context::new(1);
+    context.cancel.cancel();
+    assert_eq!(evaluator.evaluate(&genotype("random_forest"), &mut context).err(), Some(Stop::Cancelled));
+    context.cancel = Cancel::new();
+}
+
+#[test]
+fn too_few_rows_to_hold_any_out_are_infeasible() {
+    let mut training = training(20, Task::Classification, 1);
+    (training.x, training.y) = (training.x.take(&[0]), training.y.take(&[0]));
+    let evaluator = TabularEvaluator::new(Arc::new(training), None, Validation::Auto, 1).unwrap();
+    let result = evaluator.evaluate(&genotype("decision_tree"), &mut Context::new(1));
+    assert!(matches!(result.err(), Some(Stop::Infeasible(why)) if why.contains("too few rows")));
+}
+
+#[test]
+fn a_file_makes_an_evaluator_and_its_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = folder.path().join("train.csv");
+    let rows: String = (0..40).map(|row| format!("{},{},{}\n", row % 7, ["p", "q", "r"][row % 3], ["a", "b"][row % 2])).collect();
+    std::fs::write(&train, format!("x,c,y\n{rows}")).unwrap();
+    let config = Tabular { train, target: "y".into(), ..Tabular::default() };
+    let evaluator = config.build(2).unwrap();
+    let space = config.space().unwrap().unwrap();
+    for start in space.starts() {
+        let found = evaluator.evaluate(&start, &mut Context::new(1)).unwrap();
+        assert!(found.losses[0].is_finite(), "{start}");
+    }
+    let missing = Tabular { target: "z".into(), ..config };
+    assert!(missing.build(1).err().unwrap().to_string().contains("`z`"));
+}
