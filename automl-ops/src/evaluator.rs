@@ -125,9 +125,12 @@ pub struct TabularEvaluator {
     training: Arc<Training>,
     metric: Metric,
     validation: Validation,
-    folds: Mutex<BTreeMap<(u64, u64), Arc<Vec<Fold>>>>,
+    folds: Mutex<BTreeMap<(u64, u64), Folds>>,
     pools: Mutex<Vec<rayon::ThreadPool>>,
 }
+
+/// Shared by all candidates of one seed and one fidelity.
+type Folds = Arc<Vec<Fold>>;
 
 struct Fold {
     x: Frame,
@@ -196,7 +199,7 @@ impl TabularEvaluator {
         }
     }
 
-    fn folds(&self, seed: u64, fidelity: f64) -> Arc<Vec<Fold>> {
+    fn folds(&self, seed: u64, fidelity: f64) -> Folds {
         let mut cache = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || Arc::new(self.make_folds(StableHash::new("folds").number(seed).finish(), fidelity));
         cache.entry((seed, fidelity.to_bits())).or_insert_with(make).clone()

@@ -174,7 +174,7 @@ impl Frame {
 
     /// A frame of number columns from row-major values, `width` a row.
     pub fn from_rows(values: &[f32], width: usize) -> Self {
-        let rows = if width == 0 { 0 } else { values.len() / width };
+        let rows = values.len().checked_div(width).unwrap_or(0);
         let column = |index: usize| values.iter().skip(index).step_by(width).copied().collect();
         let columns = (0..width).map(|index| Arc::new(Column::new(Values::Numeric(column(index))))).collect();
         Self { rows, columns }

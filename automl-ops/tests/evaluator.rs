@@ -1,5 +1,7 @@
 //! Scores are those of a loop written by hand, whatever the number of workers; bad settings are errors that say what to do.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
+
 mod common;
 
 use std::sync::Arc;

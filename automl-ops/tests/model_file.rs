@@ -1,5 +1,7 @@
 //! The model file: it predicts as before it was written, and nothing that is not a whole model is taken for one.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! From a file to a training table: what the target is, which columns count, how later tables become frames.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
+
 mod common;
 
 use std::fs;
