@@ -166,7 +166,10 @@ fn uninformative(data: &ColumnData) -> Option<&'static str> {
 
 /// The middle of numbers whose differences an `f32` would lose, else 0.
 fn offset(data: &ColumnData) -> f64 {
-    let ColumnData::Numeric(values) = data else { return 0.0 };
+    if let ColumnData::Numeric(values) = data { middle_of_close(values) } else { 0.0 }
+}
+
+fn middle_of_close(values: &[f64]) -> f64 {
     let finite = || values.iter().copied().filter(|value| !value.is_nan());
     let (lo, hi) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), value| (lo.min(value), hi.max(value)));
     let middle = lo / 2.0 + hi / 2.0;
@@ -198,6 +201,17 @@ pub struct TargetColumn {
     pub missing: usize,
 }
 
+/// What is lost of the digits of a regression target, in a whole sentence.
+pub(crate) fn lost_digits(name: &str, target: &Target) -> Option<String> {
+    let Target::Values(values) = target else { return None };
+    let middle = middle_of_close(values);
+    (middle != 0.0).then(|| {
+        format!(
+            "the values of `{name}` differ only in their last digits, of which predictions keep seven; subtract {middle:.0} first"
+        )
+    })
+}
+
 /// Distinct whole numbers up to which a numeric target counts as classes.
 const FEW: usize = 20;
 
@@ -219,6 +233,9 @@ impl TargetColumn {
         let (target, labels) = match labelled {
             Labelled::Values(values) => {
                 let values: Vec<f64> = rows.iter().map(|&row| values[row]).collect();
+                if values.iter().any(|value| value.abs() > LARGEST) {
+                    return Err(problem("its values go beyond 1e18; write them in a larger unit, or as logarithms"));
+                }
                 if values.iter().all(|value| Some(value) == values.first()) {
                     return Err(problem("all its values are equal: there is nothing to learn"));
                 }

@@ -63,6 +63,7 @@ impl Training {
         if column.missing > 0 {
             notes.push(format!("{} rows have no `{target}` and are left out", column.missing));
         }
+        notes.extend(dataset::lost_digits(target, &column.target));
         notes.extend(binding.ignored.iter().map(|(name, why)| format!("column `{name}` is left out: {why}")));
         let fingerprint = fingerprint(&x, &column.target);
         Ok(Self {

@@ -115,6 +115,17 @@ fn rows_without_a_target_are_left_out_with_a_note() {
 }
 
 #[test]
+fn a_target_that_differs_in_its_last_digits_has_a_note() {
+    let training = read(&["1700000001.5", "1700000002.5", "1700000009.5"], None).unwrap();
+    assert!(
+        training.notes.iter().any(|note| note.contains("last digits") && note.contains("1700000006")),
+        "{:?}",
+        training.notes
+    );
+    assert!(read(&["1.5", "2.5", "9.5"], None).unwrap().notes.is_empty());
+}
+
+#[test]
 fn a_target_that_teaches_nothing_is_an_error_that_says_why() {
     for (given, says) in [
         (["a", "a", "a"], "one class"),
@@ -127,6 +138,8 @@ fn a_target_that_teaches_nothing_is_an_error_that_says_why() {
     }
     let error = read(&["2.5", "2.5", "2.5"], None).unwrap_err();
     assert!(error.contains("all its values are equal"), "{error}");
+    let error = read(&["1e30", "2.5", "3"], None).unwrap_err();
+    assert!(error.contains("beyond 1e18"), "{error}");
     let error = read_csv("price,rooms\n1,2\n2,3\n", "prices", None).unwrap_err();
     assert!(error.contains("did you mean `price`"), "{error}");
     let error = read_csv("k,y\n1,a\n1,b\n", "y", None).unwrap_err();
