@@ -7,14 +7,18 @@ mod common;
 use std::sync::Arc;
 
 use automl_core::hash::StableHash;
+use automl_core::space::sample;
 use automl_core::{Cancel, Node};
 use automl_core::{Direction, Evaluation, Evaluator, EvaluatorConfig, Genotype, Stop};
 use automl_ops::evaluator::{Tabular, Validated, Validation, score};
+use automl_ops::frame::{Column, Frame, Values};
 use automl_ops::operator::Target;
 use automl_ops::pipeline::{Pipeline, folds};
 use automl_ops::split;
-use automl_ops::{Metric, TabularEvaluator, Task, Training};
+use automl_ops::{Metric, PipelineSpace, TabularEvaluator, Task, Training};
 use common::{Context, bits, pipeline_with, training};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 const SEED: u64 = 12;
 
@@ -209,6 +213,31 @@ fn a_candidate_that_cannot_be_run_is_infeasible_and_named() {
     context.cancel.cancel();
     assert_eq!(evaluator.evaluate(&genotype("random_forest"), &mut context).err(), Some(Stop::Cancelled));
     context.cancel = Cancel::new();
+}
+
+#[test]
+fn random_pipelines_predict_finite_numbers_on_a_hard_table() {
+    for task in [Task::Classification, Task::Regression] {
+        let mut training = training(60, task, 1);
+        let draw = |scale: f32| Column::new(Values::Numeric((0..60).map(|row| scale * (row * 7 % 13 - 6) as f32).collect()));
+        let tiny = draw(1e-30);
+        let rare = Column::new(Values::Category { codes: (0..60).collect(), levels: 60 });
+        let extra = [draw(1.5e17), tiny, draw(0.0), rare].map(Arc::new).to_vec();
+        training.x = Frame::union([&training.x, &Frame::new(60, extra).unwrap()]);
+        let space = PipelineSpace::fitting(&training, task.default_metric()).unwrap();
+        let evaluator = TabularEvaluator::new(Arc::new(training), None, Validation::Kfold { folds: 2 }, 1).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut refused = Vec::new();
+        for _ in 0..150 {
+            let genotype = sample(&space, &mut rng).unwrap();
+            match evaluator.evaluate(&genotype, &mut Context::new(1)) {
+                Ok(found) => assert!(found.losses[0].is_finite()),
+                Err(Stop::Infeasible(why)) => refused.push(format!("{genotype}: {why}")),
+                Err(stop) => panic!("{genotype}: {stop}"),
+            }
+        }
+        assert!(refused.len() < 15, "{} of 150: {:#?}", refused.len(), refused);
+    }
 }
 
 #[test]

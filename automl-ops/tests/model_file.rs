@@ -228,7 +228,7 @@ fn hostile_values_never_panic() {
         for (index, place) in places.iter().enumerate() {
             for value in values.iter().cycle().skip(index).take(if place.contains("/values/") { values.len() } else { 3 }) {
                 let mut contents = contents.clone();
-                *contents.pointer_mut(&place).unwrap() = value.clone();
+                *contents.pointer_mut(place).unwrap() = value.clone();
                 let mut members = good.clone();
                 members.insert("model.json".into(), serde_json::to_vec(&contents).unwrap());
                 if let Ok(loaded) = load(folder.path(), &packed(members)) {
@@ -282,7 +282,8 @@ fn a_model_whose_parts_do_not_fit_is_refused_when_it_is_loaded() {
         members.insert("model.json".into(), serde_json::to_vec(&contents).unwrap());
         load(folder.path(), &packed(members)).err()
     };
-    let cases: [(&str, &dyn Fn(&mut Value)); 6] = [
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(&str, Change<'_>); 6] = [
         ("a third label", &|contents| contents["about"]["labels"] = json!(["a", "b", "c"])),
         ("a wider table", &|contents| {
             let binding = &mut contents["about"]["binding"];
