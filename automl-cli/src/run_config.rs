@@ -48,7 +48,7 @@ pub struct StudySettings {
     /// End once the first objective is at least (or at most) this good.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<f64>,
-    /// Longest time of one trial; a third of the time limit where absent.
+    /// Longest time of one trial; an eighth of the time limit where absent.
     #[serde(skip_serializing_if = "Option::is_none", with = "time")]
     pub trial_time: Option<Duration>,
     /// Trials that run at once; the number of cores where absent.
@@ -90,7 +90,7 @@ impl StudySettings {
 
     /// The longest time of one trial.
     pub fn trial_time(&self) -> Option<Duration> {
-        self.trial_time.or(self.time_limit().map(|limit| limit / 3))
+        self.trial_time.or(self.time_limit().map(|limit| limit / 8))
     }
 }
 

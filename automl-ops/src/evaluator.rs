@@ -188,13 +188,17 @@ impl TabularEvaluator {
 
     /// Runs work on one of the evaluator's thread pools: no more threads than cores are ever busy.
     pub fn on_pool<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let pool = self.pools.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match pool {
-            Some(pool) => {
-                let result = pool.install(work);
-                self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool);
-                result
+        /// Gives the pool back even where the work panics.
+        struct Lent<'a>(&'a Mutex<Vec<rayon::ThreadPool>>, Option<rayon::ThreadPool>);
+        impl Drop for Lent<'_> {
+            fn drop(&mut self) {
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(self.1.take());
             }
+        }
+        let free = self.pools.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let lent = Lent(&self.pools, free);
+        match &lent.1 {
+            Some(pool) => pool.install(work),
             None => work(),
         }
     }

@@ -26,7 +26,7 @@ use crate::mix::{Mix, Weighted, crossover_schema, name_of};
 
 /// Evolution after DarwinML: tournaments among the best, graph mutations, heredity by layers and random immigrants.
 ///
-/// Random until `population` trials were told, however they ended; starts count like any trial. From then on each proposal is
+/// Random until `initial` trials were told, however they ended; starts count like any trial. From then on each proposal is
 /// random with probability `random`, a child of two parents with probability `heredity`, and a mutated parent otherwise.
 /// Parents win tournaments among the best `population` distinct candidates of all that were told. A child that was tried before
 /// is made anew, up to 10 times. The origin of a trial names the mutation or crossover. Sees the first objective alone.
@@ -34,7 +34,9 @@ use crate::mix::{Mix, Weighted, crossover_schema, name_of};
 #[serde(default, deny_unknown_fields)]
 #[schemars(crate = "automl_core::schemars")]
 pub struct GraphEvolution {
-    /// Distinct candidates that are kept as parents, and random trials at the start; default 24.
+    /// Trials after which evolution begins; default 8. Fewer than `population`: whatever is there already is worth a mutation.
+    pub initial: usize,
+    /// Distinct candidates that are kept as parents; default 24.
     pub population: usize,
     /// Members drawn for one parent, of which the best is taken; default 4.
     pub tournament: usize,
@@ -52,7 +54,7 @@ pub struct GraphEvolution {
 
 impl Default for GraphEvolution {
     fn default() -> Self {
-        Self { population: 24, tournament: 4, random: 0.1, heredity: 0.15, mutations: Vec::new(), crossover: None }
+        Self { initial: 8, population: 24, tournament: 4, random: 0.1, heredity: 0.15, mutations: Vec::new(), crossover: None }
     }
 }
 
@@ -63,7 +65,7 @@ plugin! {
     "graph_evolution",
     impl StrategyConfig for GraphEvolution {
         fn build(&self, space: Arc<dyn SearchSpace>, _: &[Objective]) -> Result<Box<dyn Strategy>> {
-            for (place, value) in [("population", self.population), ("tournament", self.tournament)] {
+            for (place, value) in [("initial", self.initial), ("population", self.population), ("tournament", self.tournament)] {
                 if value == 0 {
                     return Err(Error::config(format!("strategy.{place}"), "must be at least 1"));
                 }
@@ -131,7 +133,7 @@ impl Running {
 
     fn propose(&self, fresh: &Fresh<'_>, rng: &mut dyn Rng) -> Result<Proposal> {
         let draw: f64 = rng.random();
-        if self.told.trials < self.config.population || draw < self.config.random {
+        if self.told.trials < self.config.initial || draw < self.config.random {
             return fresh.random(rng);
         }
         let heredity = draw < self.config.random + self.config.heredity;
