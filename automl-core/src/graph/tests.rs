@@ -153,7 +153,8 @@ fn a_transition_matrix_steers_random_graphs() {
 
 #[test]
 fn a_config_with_a_mistake_names_the_setting() {
-    let cases: [(&str, fn(&mut GraphSpec)); 5] = [
+    type Break = fn(&mut GraphSpec);
+    let cases: [(&str, Break); 5] = [
         ("vertices", |spec| spec.vertices.min = 0),
         ("extra_edge", |spec| spec.extra_edge = 1.5),
         ("did you mean `ridge`?", |spec| spec.forbidden.push(["rigde".into(), "*".into()])),
