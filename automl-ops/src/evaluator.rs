@@ -244,9 +244,12 @@ impl TabularEvaluator {
             return Err(Stop::Infeasible("the table has too few rows to hold any out".into()));
         }
         let mut found = Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new() };
-        let mut by_fold = Vec::new();
+        let (mut by_fold, mut cut) = (Vec::new(), 0);
         for (index, fold) in folds.iter().enumerate() {
-            let pipeline = Pipeline::fit(genotype, &fold.x, &fold.y, seed, &cancel).map_err(stop)?;
+            // Each fold gets its share of the trial's time: an ensemble that is cut then is still a model with a score.
+            let share = cancel.share(folds.len() - index);
+            let pipeline = Pipeline::fit(genotype, &fold.x, &fold.y, seed, &share).map_err(stop)?;
+            cut += u32::from(share.is_cancelled());
             let predictions = pipeline.predict(&fold.held, &cancel).map_err(stop)?;
             if predictions.len() != fold.rows.len() * width || predictions.iter().any(|value| !value.is_finite()) {
                 return Err(Stop::Failed("a prediction is not a finite number".into()));
@@ -254,7 +257,11 @@ impl TabularEvaluator {
             let score = self.score(self.metric, &fold.rows, &predictions);
             let objective = self.objective();
             if let Ok(score) = score {
-                cx.report(index as u64, &[objective.loss(score)])?;
+                let told = cx.report(index as u64, &[objective.loss(score)]);
+                // With the last fold done, nothing is left to stop.
+                if index + 1 < folds.len() {
+                    told?;
+                }
                 by_fold.push(score);
             }
             found.pipelines.push(pipeline);
@@ -271,6 +278,9 @@ impl TabularEvaluator {
             .filter_map(|metric| Some((metric.name().to_owned(), self.score(metric, &found.rows, &found.predictions).ok()?)))
             .collect();
         metrics.insert(self.metric.name().to_owned(), score);
+        if cut > 0 {
+            metrics.insert("folds_cut_by_time".to_owned(), f64::from(cut));
+        }
         Ok(Evaluation { losses: vec![self.objective().loss(score)], metrics, artifact: Some(Arc::new(found)) })
     }
 
@@ -319,7 +329,10 @@ impl Evaluator for TabularEvaluator {
         let mut reports = Reports { seed, fidelity, cancel, made: Vec::new() };
         let result = self.on_pool(|| self.validate(genotype, &mut reports));
         for (step, losses) in reports.made {
-            cx.report(step, &losses)?;
+            match cx.report(step, &losses) {
+                Err(Stop::Cancelled) if result.is_ok() => {}
+                told => told?,
+            }
         }
         result
     }
