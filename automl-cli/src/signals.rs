@@ -24,11 +24,12 @@ impl Signals {
     pub fn watch() -> Result<Self, CliError> {
         let refused = |error: std::io::Error| CliError::failed(format!("cannot watch for signals: {error}"));
         let received = Arc::new(AtomicUsize::new(0));
+        // One flag for both: a SIGTERM after a Ctrl-C is a second signal, too.
+        let again = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // Order matters: the second signal finds the flag raised and exits; the first raises it.
-            let again = Arc::new(AtomicBool::new(false));
             signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, again.clone()).map_err(refused)?;
-            signal_hook::flag::register(signal, again).map_err(refused)?;
+            signal_hook::flag::register(signal, again.clone()).map_err(refused)?;
             signal_hook::flag::register_usize(signal, received.clone(), usize::try_from(signal).unwrap_or(0)).map_err(refused)?;
         }
         let cancel = Cancel::new();
