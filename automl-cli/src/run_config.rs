@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use automl_core::{EvaluatorConfig, SearchSpace, StrategyConfig};
 use automl_ops::Tabular;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::duration;
 
@@ -37,13 +38,13 @@ pub struct RunConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct StudySettings {
     /// End after this many trials.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "positive")]
     pub trials: Option<u64>,
     /// End after this time, all included; 60 s where neither this nor a number of trials nor a patience is given.
     #[serde(skip_serializing_if = "Option::is_none", with = "time")]
     pub time_limit: Option<Duration>,
     /// End after this many trials in a row without a better one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "positive")]
     pub patience: Option<u64>,
     /// End once the first objective is at least (or at most) this good.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +53,7 @@ pub struct StudySettings {
     #[serde(skip_serializing_if = "Option::is_none", with = "time")]
     pub trial_time: Option<Duration>,
     /// Trials that run at once; the number of cores where absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "positive")]
     pub workers: Option<usize>,
     /// How many of the latest outcomes a proposal may not know: at most `lag + 1` trials run at once.
     pub lag: u64,
@@ -102,6 +103,17 @@ impl RunConfig {
         let tag = fields.shift_remove("type")?;
         (tag == "tabular").then(|| serde_json::from_value(value).ok()).flatten()
     }
+}
+
+/// A number of trials or workers: none at all would be a run that does nothing.
+fn positive<'de, D: Deserializer<'de>, N: Deserialize<'de> + Default + PartialEq>(
+    deserializer: D,
+) -> Result<Option<N>, D::Error> {
+    let number = Option::<N>::deserialize(deserializer)?;
+    if number == Some(N::default()) {
+        return Err(D::Error::custom("expected at least 1; leave the setting out where it does not matter"));
+    }
+    Ok(number)
 }
 
 /// Durations as people write them.
