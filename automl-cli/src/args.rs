@@ -85,7 +85,7 @@ pub struct Budget {
     /// Seed of everything random.
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
-    /// Keep the journal and the resolved config here; default `runs/NAME-DATE`.
+    /// Keep the journal and the resolved config here; default `runs/NAME-1` and so on.
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
     /// Change a setting of the config: `strategy.population=50`.
@@ -275,7 +275,7 @@ pub struct Demo {
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Where the tables, the journal and the model go; default `runs/demo-DATE`.
+    /// Where the tables, the journal and the model go; default `runs/demo-1` and so on.
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
 }

@@ -21,6 +21,8 @@ pub struct Keeper {
     metric: Metric,
     seed: u64,
     out: PathBuf,
+    /// What the file holds before anything is found.
+    first: Final,
     best: Arc<Mutex<Best>>,
 }
 
@@ -41,13 +43,19 @@ impl Keeper {
     /// # Errors
     /// Where the file cannot be written.
     pub fn start(training: Arc<Training>, metric: Metric, seed: u64, out: PathBuf) -> Result<Self, CliError> {
-        let keeper = Self { training, metric, seed, out, best: Arc::default() };
-        if !keeper.out.exists() {
+        let first = if out.exists() { Final::Unchanged } else { Final::Constant };
+        let keeper = Self { training, metric, seed, out, first, best: Arc::default() };
+        if first == Final::Constant {
             Model::constant(keeper.about(None), &keeper.training.y)
                 .write(&keeper.out)
                 .map_err(|error| keeper.unwritten(&error))?;
         }
         Ok(keeper)
+    }
+
+    /// What the file holds where nothing was found.
+    pub fn first(&self) -> Final {
+        self.first
     }
 
     fn unwritten(&self, error: &dyn std::fmt::Display) -> CliError {
@@ -126,7 +134,9 @@ pub enum Final {
     AllRows,
     /// The mean of this many pipelines, one a fold.
     Folds(usize),
-    /// What an earlier session left.
+    /// The constant that stands in until something is found.
+    Constant,
+    /// What an earlier session or run left.
     Unchanged,
 }
 

@@ -69,8 +69,10 @@ pub fn build(config: &RunConfig) -> Result<Built, CliError> {
 pub struct Run {
     /// The config; its space is filled in by the run.
     pub config: RunConfig,
-    /// Where the journal goes: a directory to be made, or none.
+    /// Where the journal goes: a directory to be made; `runs/NAME-1` and so on where absent.
     pub run_dir: Option<PathBuf>,
+    /// The name of a run that is given no directory.
+    pub name: String,
     /// The journal of an earlier session, with its trials.
     pub resumed: Option<(Journal, BTreeMap<u64, Trial>)>,
     /// When the command began.
@@ -118,7 +120,10 @@ impl Finished {
 /// [`CliError`] for bad data and configs. A run that found nothing is not an error here: [`Finished::best`] is none.
 pub fn run(run: Run) -> Result<Finished, CliError> {
     let signals = Signals::watch()?;
-    let Run { mut config, run_dir, resumed, start, quiet } = run;
+    let Run { mut config, run_dir, name, resumed, start, quiet } = run;
+    if let (Some(run_dir), None) = (&run_dir, &resumed) {
+        unused(run_dir)?;
+    }
     let built = build(&config)?;
     config.space = Some(built.space.clone());
     let objectives = built.evaluator.objectives();
@@ -129,6 +134,8 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         (Some((training, metric)), Some(out)) => Some(Keeper::start(training.clone(), *metric, config.seed, out.clone())?),
         _ => None,
     };
+    // Made late, so that a run that cannot begin leaves nothing behind.
+    let run_dir = run_dir.or_else(|| fresh_dir(&name));
     let (journal, recorded) = match resumed {
         Some((journal, trials)) => (Some(journal), trials),
         None => (open(run_dir.as_deref(), &config)?, BTreeMap::new()),
@@ -160,7 +167,7 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     let outcome = study.run(signals.token())?;
     drop(progress);
 
-    let mut made = None;
+    let mut made = keeper.as_ref().map(Keeper::first);
     if let (Some(keeper), Some(best)) = (&keeper, outcome.best()) {
         let score = best.losses.first().map(|loss| objectives[0].loss(*loss));
         // After a signal the user waits: a second is spent on the better model, no more.
@@ -204,18 +211,23 @@ fn ended(ended: &Ended) -> &'static str {
     }
 }
 
+/// Refuses a directory that holds a run.
+fn unused(run_dir: &Path) -> Result<(), CliError> {
+    if !run_dir.join(JOURNAL).exists() {
+        return Ok(());
+    }
+    let name = run_dir.display();
+    Err(CliError::usage(format!(
+        "{name} holds a run already: go on with it by `automl resume {name}`, or name another --run-dir"
+    )))
+}
+
 /// Starts the journal of a run directory, with the resolved config beside it.
 fn open(run_dir: Option<&Path>, config: &RunConfig) -> Result<Option<Journal>, CliError> {
     let Some(run_dir) = run_dir else { return Ok(None) };
     let problem = |error: std::io::Error| CliError::failed(format!("{}: {error}; name another --run-dir", run_dir.display()));
     std::fs::create_dir_all(run_dir).map_err(problem)?;
     let path = run_dir.join(JOURNAL);
-    if path.exists() {
-        let name = run_dir.display();
-        return Err(CliError::usage(format!(
-            "{name} holds a run already: go on with it by `automl resume {name}`, or name another --run-dir"
-        )));
-    }
     std::fs::write(run_dir.join(CONFIG), crate::config::to_toml(config)?).map_err(problem)?;
     let header = serde_json::to_value(config).map_err(|error| CliError::failed(error.to_string()))?;
     Ok(Some(Journal::create(path, header)?))

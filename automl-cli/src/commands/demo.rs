@@ -35,7 +35,7 @@ pub fn run(demo: &Demo, start: Instant, quiet: bool) -> Result<u8, CliError> {
         format!("seed={}", demo.seed),
     ];
     let config: RunConfig = config::load(Source::text("demo.toml", ""), &overrides, &config::Options::default())?;
-    let finished = session::run(Run { config, run_dir: Some(dir), resumed: None, start, quiet })?;
+    let finished = session::run(Run { config, run_dir: Some(dir), name: String::new(), resumed: None, start, quiet })?;
     let code = report::finished(&finished, Format::Table)?;
     let trained = Model::load(&model)?;
     let table = trained.read(&test, true)?;

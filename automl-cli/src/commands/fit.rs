@@ -31,8 +31,8 @@ pub fn run(fit: Fit, start: Instant, quiet: bool) -> Result<u8, CliError> {
     let name = fit.train.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let folder = fit.train.parent().and_then(Path::file_name).map(|folder| format!("{}-", folder.to_string_lossy()));
     let name = if name == "train" { folder.unwrap_or_default() + &name } else { name };
-    let run_dir = fit.budget.run_dir.or_else(|| session::fresh_dir(&name));
-    let finished = session::run(Run { config, run_dir, resumed: None, start, quiet })?;
+    let run_dir = fit.budget.run_dir;
+    let finished = session::run(Run { config, run_dir, name, resumed: None, start, quiet })?;
     report::finished(&finished, fit.format)
 }
 

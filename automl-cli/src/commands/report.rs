@@ -17,8 +17,9 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
     let Some(best) = finished.best() else {
         let why = finished.trials.iter().find_map(|trial| trial.reason.as_deref());
         let why = why.map(|why| format!("; the first failure: {why}")).unwrap_or_default();
+        let holds = if finished.made == Some(Final::Constant) { "predicts a constant" } else { "is that of an earlier run" };
         let model = finished.model.as_ref();
-        let model = model.map(|path| format!("; {} predicts a constant", path.display())).unwrap_or_default();
+        let model = model.map(|path| format!("; {} {holds}", path.display())).unwrap_or_default();
         if finished.code != 0 {
             output::note(&format!("interrupted before a trial was complete{model}"));
             return Ok(finished.code);

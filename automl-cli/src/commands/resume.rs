@@ -22,8 +22,15 @@ pub fn run(resume: &Resume, start: Instant, quiet: bool) -> Result<u8, CliError>
         ))
     })?;
     extend(&mut config, &contents, resume)?;
-    let run_dir = Some(resume.run_dir.clone());
-    let finished = session::run(Run { config, run_dir, resumed: Some((journal, contents.trials)), start, quiet })?;
+    let run = Run {
+        config,
+        run_dir: Some(resume.run_dir.clone()),
+        name: String::new(),
+        resumed: Some((journal, contents.trials)),
+        start,
+        quiet,
+    };
+    let finished = session::run(run)?;
     report::finished(&finished, resume.format)
 }
 

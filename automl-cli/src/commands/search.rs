@@ -13,7 +13,7 @@ pub fn run(search: Search, start: Instant, quiet: bool) -> Result<u8, CliError> 
     let name = search.config.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let overrides = fit::budget(&search.budget);
     let config: RunConfig = config::load(Source::path(search.config), &overrides, &config::Options::default())?;
-    let run_dir = search.budget.run_dir.or_else(|| session::fresh_dir(&name));
-    let finished = session::run(Run { config, run_dir, resumed: None, start, quiet })?;
+    let run_dir = search.budget.run_dir;
+    let finished = session::run(Run { config, run_dir, name, resumed: None, start, quiet })?;
     report::finished(&finished, search.format)
 }
