@@ -205,7 +205,8 @@ pub enum MoreTrials {
 
 fn more_trials(text: &str) -> Result<MoreTrials, String> {
     let (digits, more) = text.strip_prefix('+').map_or((text, false), |digits| (digits, true));
-    let count = digits.parse().map_err(|_| format!("`{text}` is not a number of trials; write `200` or `+100`"))?;
+    let count = digits.parse().ok().filter(|count| *count > 0);
+    let count = count.ok_or_else(|| format!("`{text}` is not a number of trials; write `200` or `+100`"))?;
     Ok(if more { MoreTrials::More(count) } else { MoreTrials::Total(count) })
 }
 

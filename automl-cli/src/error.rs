@@ -87,6 +87,7 @@ impl From<automl_core::Error> for CliError {
     fn from(error: automl_core::Error) -> Self {
         use automl_core::Error;
         match error {
+            Error::Journal { .. } => Self::data(error.to_string()),
             Error::Config { .. } | Error::Unknown { .. } | Error::Clash { .. } => Self::usage(error.to_string()),
             error => Self::failed(error.to_string()),
         }

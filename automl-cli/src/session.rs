@@ -211,6 +211,21 @@ fn ended(ended: &Ended) -> &'static str {
     }
 }
 
+/// The journal of a run.
+///
+/// # Errors
+/// Where there is none.
+pub fn journal(run_dir: &Path) -> Result<PathBuf, CliError> {
+    let path = run_dir.join(JOURNAL);
+    if path.exists() {
+        return Ok(path);
+    }
+    let name = run_dir.display();
+    Err(CliError::data(format!(
+        "{name}: no run is here (no {JOURNAL}); name the directory that `automl fit` or `automl search` made"
+    )))
+}
+
 /// Refuses a directory that holds a run.
 fn unused(run_dir: &Path) -> Result<(), CliError> {
     if !run_dir.join(JOURNAL).exists() {

@@ -10,10 +10,10 @@ use crate::commands::report;
 use crate::duration::Extension;
 use crate::error::CliError;
 use crate::run_config::RunConfig;
-use crate::session::{self, JOURNAL, Run};
+use crate::session::{self, Run};
 
 pub fn run(resume: &Resume, start: Instant, quiet: bool) -> Result<u8, CliError> {
-    let path = resume.run_dir.join(JOURNAL);
+    let path = session::journal(&resume.run_dir)?;
     let (journal, contents) = Journal::open(&path)?;
     let mut config: RunConfig = serde_json::from_value(contents.header.config.clone()).map_err(|error| {
         CliError::usage(format!(
@@ -46,6 +46,13 @@ fn extend(config: &mut RunConfig, contents: &Contents, resume: &Resume) -> Resul
     if ended && !extended {
         return Err(CliError::usage(format!(
             "this run ended by itself after {done} trials; give it more: `--trials +100` or `--time-limit +10m`"
+        )));
+    }
+    if let Some(MoreTrials::Total(total)) = resume.trials
+        && (total < done || ended && total == done)
+    {
+        return Err(CliError::usage(format!(
+            "this run has {done} trials already, and `--trials {total}` counts all of them; for more write `--trials +{total}`"
         )));
     }
     if extended {

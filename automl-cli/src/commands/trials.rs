@@ -5,10 +5,10 @@ use automl_core::{Journal, Trial};
 use crate::args::{TrialFormat, Trials};
 use crate::error::CliError;
 use crate::output;
-use crate::session::JOURNAL;
+use crate::session;
 
 pub fn run(args: &Trials) -> Result<u8, CliError> {
-    let contents = Journal::read(args.run_dir.join(JOURNAL))?;
+    let contents = Journal::read(session::journal(&args.run_dir)?)?;
     output::result(|out| {
         if args.format == TrialFormat::Table {
             writeln!(out, "{:>6} {:<10} {:>12} {:>8} {:<20} genotype", "id", "state", "loss", "seconds", "by")?;
