@@ -14,7 +14,7 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Show no progress.
+    /// Show no progress and no notes; warnings and errors are still told.
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// When to colour messages; `auto` asks the terminal and NO_COLOR.

@@ -33,16 +33,16 @@ pub struct Built {
     pub table: Option<(Arc<Training>, Metric)>,
 }
 
-/// Builds the evaluator and the space of a config; reads the data.
+/// Builds the evaluator and the space of a config; reads the data, and notes what is odd about it unless `quiet`.
 ///
 /// # Errors
 /// Bad data, or settings that contradict each other.
-pub fn build(config: &RunConfig) -> Result<Built, CliError> {
+pub fn build(config: &RunConfig, quiet: bool) -> Result<Built, CliError> {
     automl_core::registry::check()?;
     let workers = config.study.workers();
     if let Some(tabular) = config.tabular() {
         let training = Arc::new(tabular.read()?);
-        for text in &training.notes {
+        for text in training.notes.iter().filter(|_| !quiet) {
             output::note(&format!("note: {text}"));
         }
         let evaluator = TabularEvaluator::new(training.clone(), tabular.metric, tabular.validation, workers)?;
@@ -124,7 +124,7 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     if let (Some(run_dir), None) = (&run_dir, &resumed) {
         unused(run_dir)?;
     }
-    let built = build(&config)?;
+    let built = build(&config, quiet)?;
     config.space = Some(built.space.clone());
     let objectives = built.evaluator.objectives();
     let strategy = config.strategy.build(built.space.clone(), &objectives)?;

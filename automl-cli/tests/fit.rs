@@ -112,6 +112,14 @@ fn quiet_says_nothing_but_the_result() {
     let result = ran.ok();
     assert!(result.contains("model.automl") && result.contains("balanced_accuracy"), "{result}");
     assert!(result.lines().all(|line| line.chars().count() <= 160), "{result}");
+    place.write(
+        "odd.csv",
+        &people(60, 1).replace(",label", ",label,same").replace("no\n", "no,1\n").replace("sure\"\n", "sure\",1\n"),
+    );
+    let told = place.run("fit odd.csv --target label --trials 1 --out odd.automl");
+    assert!(told.stderr.contains("`same` is left out"), "{}", told.stderr);
+    assert!(told.ok().contains("of 1 trial ("));
+    assert_eq!(place.run("-q fit odd.csv --target label --trials 1 --out odd.automl").stderr, "");
 }
 
 #[test]
@@ -182,7 +190,7 @@ fn no_model_within_the_budget_is_exit_code_4() {
     let config = "study = { starts = false }\nstrategy = { type = \"random\" }\n\n[evaluator]\ntype = \"tabular\"\n\
                   train = \"train.csv\"\ntarget = \"label\"\n\n[space]\ntype = \"pipeline\"\ninput = \"dense\"\noperators = [\"lda\"]\n";
     place.write("search.toml", config);
-    place.run("-q search search.toml --trials 3").fails(4, &["no trial was complete", "3 were tried"]);
+    place.run("-q search search.toml --trials 3").fails(4, &["no trial was complete", "3 tried"]);
     place.run("-q fit train.csv --target label --time-limit 1ms").fails(4, &["no trial was complete"]);
     // Even then there is a model, the constant one, and the message names it.
     assert_eq!(csv_rows(&place.run("predict model.automl train.csv").ok()).len(), 81);

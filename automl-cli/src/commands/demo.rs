@@ -23,7 +23,9 @@ pub fn run(demo: &Demo, start: Instant, quiet: bool) -> Result<u8, CliError> {
         demo.run_dir.clone().or_else(|| session::fresh_dir("demo")).unwrap_or_else(|| std::env::temp_dir().join("automl-demo"));
     let (train, test) = write_tables(&dir)?;
     let model = dir.join("model.automl");
-    output::note(&format!("1,599 red wines, good or not by 11 measurements; a quarter is held out ({})", test.display()));
+    if !quiet {
+        output::note(&format!("1,599 red wines, good or not by 11 measurements; a quarter is held out ({})", test.display()));
+    }
     let setting = |key: &str, path: &Path| fit::setting(key, &path.to_string_lossy());
     let overrides = [
         "evaluator.type=\"tabular\"".to_owned(),
@@ -39,7 +41,7 @@ pub fn run(demo: &Demo, start: Instant, quiet: bool) -> Result<u8, CliError> {
     let code = report::finished(&finished, Format::Table)?;
     let trained = Model::load(&model)?;
     let table = trained.read(&test, true)?;
-    let (rows, metrics) = evaluate::metrics(&trained, table)?;
+    let (rows, metrics) = evaluate::metrics(&trained, table, quiet)?;
     output::result(|out| {
         for name in ["balanced_accuracy", "accuracy", "roc_auc"] {
             if let Some(score) = metrics.get(name) {

@@ -13,10 +13,10 @@ use crate::args::{Evaluate, Format};
 use crate::error::CliError;
 use crate::output;
 
-pub fn run(args: &Evaluate) -> Result<u8, CliError> {
+pub fn run(args: &Evaluate, quiet: bool) -> Result<u8, CliError> {
     let model = Model::load(&args.model)?;
     let table = model.read(&args.data, true)?;
-    let (rows, metrics) = metrics(&model, table)?;
+    let (rows, metrics) = metrics(&model, table, quiet)?;
     if args.format == Format::Json {
         let value = json!({ "rows": rows, "metrics": metrics });
         output::result(|out| writeln!(out, "{value}"))?;
@@ -33,14 +33,16 @@ pub fn run(args: &Evaluate) -> Result<u8, CliError> {
 ///
 /// # Errors
 /// A table without the target, or without rows that can be scored.
-pub fn metrics(model: &Model, table: automl_ops::table::Table) -> Result<(usize, BTreeMap<&'static str, f64>), CliError> {
+pub fn metrics(
+    model: &Model,
+    table: automl_ops::table::Table,
+    quiet: bool,
+) -> Result<(usize, BTreeMap<&'static str, f64>), CliError> {
     let target = &model.about.target.name;
     let (truth, rows) = TargetColumn::truth(&table, target, &model.about.labels)?;
-    if rows.len() < table.rows {
-        let left = table.rows - rows.len();
-        output::note(&format!(
-            "note: {left} rows are not scored: their `{target}` is missing, or a label that the model does not know"
-        ));
+    if rows.len() < table.rows && !quiet {
+        let left = output::count(table.rows - rows.len(), "row");
+        output::note(&format!("note: {left} not scored: no `{target}`, or a label that the model does not know"));
     }
     let Predictions { values, width } = model.predict(&table, &Cancel::new())?;
     let scored: Vec<f32> = rows.iter().flat_map(|&row| values[row * width..(row + 1) * width].iter().copied()).collect();

@@ -25,14 +25,14 @@ pub fn run(args: Args, start: Instant) -> Result<u8, CliError> {
     let quiet = args.quiet;
     match args.command {
         Command::Fit(fit) => fit::run(*fit, start, quiet),
-        Command::Predict(predict) => predict::run(&predict),
-        Command::Evaluate(evaluate) => evaluate::run(&evaluate),
+        Command::Predict(predict) => predict::run(&predict, quiet),
+        Command::Evaluate(evaluate) => evaluate::run(&evaluate, quiet),
         Command::Search(search) => search::run(search, start, quiet),
         Command::Resume(resume) => resume::run(&resume, start, quiet),
         Command::Trials(trials) => trials::run(&trials),
         Command::Plugins(plugins) => plugins::run(&plugins),
         Command::New(new) => new::run(&new),
-        Command::Check(check) => check::run(&check),
+        Command::Check(check) => check::run(&check, quiet),
         Command::Demo(demo) => demo::run(&demo, start, quiet),
     }
 }

@@ -60,10 +60,14 @@ pub fn run(args: &Plugins) -> Result<u8, CliError> {
 /// One line a parameter, for the listing of one kind.
 fn parameters(item: &Value) -> Vec<String> {
     if let Some(params) = item["params"].as_array() {
-        let domain = |param: &Value| param["domain"].to_string().replace('"', "");
         let line = |param: &Value| {
             let summary = param["summary"].as_str().unwrap_or_default();
-            format!("{} = {}  {}  {summary}", param["name"].as_str().unwrap_or_default(), param["default"], domain(param))
+            format!(
+                "{} = {}  {}  {summary}",
+                param["name"].as_str().unwrap_or_default(),
+                param["default"],
+                domain(&param["domain"])
+            )
         };
         return params.iter().map(line).collect();
     }
@@ -76,4 +80,15 @@ fn parameters(item: &Value) -> Vec<String> {
             format!("{name} = {value}  {}", summary.lines().next().unwrap_or_default())
         })
         .collect()
+}
+
+/// The values of a parameter, such as `1..30 (log)` or `gini | entropy`.
+fn domain(domain: &Value) -> String {
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if let Some(options) = domain["choice"].as_array() {
+        return options.iter().map(plain).collect::<Vec<_>>().join(" | ");
+    }
+    let range = if domain["int"].is_object() { &domain["int"] } else { &domain["float"] };
+    let log = if range["log"] == true { " (log)" } else { "" };
+    format!("{}..{}{log}", plain(&range["lo"]), plain(&range["hi"]))
 }

@@ -10,14 +10,14 @@ use crate::args::Predict;
 use crate::error::CliError;
 use crate::output;
 
-pub fn run(args: &Predict) -> Result<u8, CliError> {
+pub fn run(args: &Predict, quiet: bool) -> Result<u8, CliError> {
     let model = Model::load(&args.model)?;
     let labels = &model.about.labels;
     if args.proba && labels.is_empty() {
         return Err(CliError::usage("--proba needs a model of classes; this one predicts values"));
     }
     let table = model.read(&args.data, false)?;
-    for warning in &table.warnings {
+    for warning in table.warnings.iter().filter(|_| !quiet) {
         output::note(&format!("note: {warning}"));
     }
     let predictions = model.predict(&table, &Cancel::new())?;

@@ -1,6 +1,6 @@
 //! The result of a run on stdout.
 
-use automl_core::{Genotype, State};
+use automl_core::State;
 use serde_json::json;
 
 use crate::args::Format;
@@ -26,7 +26,7 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
         }
         let tried = finished.trials.len();
         return Err(CliError::no_model(format!(
-            "no trial was complete within the budget ({tried} were tried){why}{model}; give more time or trials"
+            "no trial was complete within the budget ({tried} tried){why}{model}; give more time or trials"
         )));
     };
     let scores: Vec<(&str, f64)> = finished
@@ -56,19 +56,20 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
         for (name, score) in &scores {
             writeln!(out, "{name:<12} {score:.6}  (on rows held out during the search)")?;
         }
-        writeln!(out, "{:<12} {}", "found", chain(&best.genotype))?;
+        writeln!(out, "{:<12} {}", "found", output::shape(&best.genotype))?;
         writeln!(
             out,
-            "{:<12} {} by {}, of {} trials ({failed} failed); {}",
+            "{:<12} {} by {}, of {} ({failed} failed); {}",
             "trial",
             best.id,
             best.origin.by,
-            finished.trials.len(),
+            output::count(finished.trials.len(), "trial"),
             finished.ended
         )?;
         if let Some(model) = &finished.model {
             let made = match finished.made {
                 Some(Final::AllRows) => "fitted on all rows".to_owned(),
+                Some(Final::Folds(1)) => "fitted without the rows held out, as the time was short".to_owned(),
                 Some(Final::Folds(folds)) => format!("the mean of {folds} fold models, as the time was short"),
                 _ => "of an earlier session".to_owned(),
             };
@@ -80,13 +81,4 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
         writeln!(out, "{:<12} {:.1} s", "time", finished.seconds)
     })?;
     Ok(finished.code)
-}
-
-/// A chain as `a → b → c`, any other graph in its full form.
-fn chain(genotype: &Genotype) -> String {
-    let in_row = genotype.nodes.iter().enumerate().all(|(index, node)| index == 0 || node.inputs == [index - 1]);
-    if in_row && genotype.nodes.len() > 1 {
-        return genotype.nodes.iter().map(|node| node.op.as_str()).collect::<Vec<_>>().join(" → ");
-    }
-    genotype.to_string()
 }

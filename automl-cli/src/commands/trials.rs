@@ -33,5 +33,11 @@ fn row(trial: &Trial) -> String {
         (None, Some(original)) => format!("  (as trial {original})"),
         (None, None) => String::new(),
     };
-    format!("{:>6} {state:<10} {loss:>12} {:>8.3} {:<20} {}{end}", trial.id, trial.seconds, trial.origin.by, trial.genotype)
+    format!(
+        "{:>6} {state:<10} {loss:>12} {:>8.3} {:<20} {}{end}",
+        trial.id,
+        trial.seconds,
+        trial.origin.by,
+        output::brief(&trial.genotype)
+    )
 }
