@@ -153,25 +153,33 @@ impl Genotype {
     /// apart from one that is read twice, since they may hold separate weights. Inputs are a set: where their order means
     /// something, the space says so in parameters.
     pub fn canonical_hash(&self) -> u64 {
-        let local: Vec<u64> = self.nodes.iter().map(local_hash).collect();
-        let below = self.refine_from_below(&local);
-        let consumers = self.consumers();
-        let mut around = below.clone();
-        for index in (0..self.nodes.len()).rev() {
-            around[index] = combine(below[index], consumers[index].iter().map(|&consumer| around[consumer]));
+        let mut labels: Vec<u64> = self.nodes.iter().map(local_hash).collect();
+        let mut around = Vec::new();
+        self.refine_from_below(&mut labels, &mut around);
+        let mut edges: Vec<(usize, usize)> = Vec::with_capacity(2 * self.nodes.len());
+        for (index, node) in self.nodes.iter().enumerate() {
+            edges.extend(node.inputs.iter().filter(|&&input| input < self.nodes.len()).map(|&input| (input, index)));
         }
-        let mut labels = self.refine_from_below(&around);
+        edges.sort_unstable();
+        for index in (0..self.nodes.len()).rev() {
+            around.clear();
+            while let Some((_, consumer)) = edges.pop_if(|(input, _)| *input == index) {
+                around.push(labels[consumer]);
+            }
+            labels[index] = combine(labels[index], &mut around);
+        }
+        self.refine_from_below(&mut labels, &mut around);
         labels.sort_unstable();
         labels.iter().fold(StableHash::new("genotype"), |hash, &label| hash.number(label)).finish()
     }
 
-    fn refine_from_below(&self, labels: &[u64]) -> Vec<u64> {
-        let mut refined = Vec::with_capacity(labels.len());
-        for (node, &label) in self.nodes.iter().zip(labels) {
-            let label = combine(label, node.inputs.iter().filter_map(|&input| refined.get(input).copied()));
-            refined.push(label);
+    /// Gives every node a label from its own and those of what it reads; `around` is room to work in.
+    fn refine_from_below(&self, labels: &mut [u64], around: &mut Vec<u64>) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            around.clear();
+            around.extend(node.inputs.iter().filter(|&&input| input < index).map(|&input| labels[input]));
+            labels[index] = combine(labels[index], around);
         }
-        refined
     }
 }
 
@@ -209,9 +217,8 @@ fn local_hash(node: &Node) -> u64 {
         .finish()
 }
 
-/// A label from its own and the multiset of its neighbours'.
-fn combine(own: u64, neighbours: impl Iterator<Item = u64>) -> u64 {
-    let mut neighbours: Vec<u64> = neighbours.collect();
+/// A label from its own and the multiset of its neighbours', which is left sorted.
+fn combine(own: u64, neighbours: &mut [u64]) -> u64 {
     neighbours.sort_unstable();
     neighbours.iter().fold(StableHash::new("edge").number(own), |hash, &label| hash.number(label)).finish()
 }

@@ -1,13 +1,10 @@
 //! Building a graph from answers, and reading the answers back from a graph.
 
-use super::plan::{State, Vertex};
+use super::plan::State;
 use super::{GraphSpace, OperatorSpec};
 use crate::error::{Error, Result};
 use crate::genotype::{Genotype, Node, Params};
 use crate::space::{Answer, Asker, Domain, KnownChoose, RecordChoose, SearchSpace, Trace};
-
-/// How much rarer a random graph takes an operator for each vertex that must come before it.
-const DETOUR: f64 = 0.35;
 
 /// A graph under construction: vertex 0 is the output, and every vertex feeds earlier ones.
 pub(super) struct Builder<'a> {
@@ -41,44 +38,22 @@ impl<'a> Builder<'a> {
 
     /// Adds one vertex; `false` where the graph is to stop.
     fn grow(&mut self, state: &mut State, ask: &mut Asker<'_>) -> Result<bool> {
-        let GraphSpace { spec, slots, .. } = self.space;
+        let GraphSpace { spec, plan, slots, .. } = self.space;
         let vertex = state.vertices.len();
         let slot = &slots[vertex];
-        let candidates: Vec<Vec<bool>> = (0..vertex).map(|to| self.operators_into(state, to)).collect();
-        let mut legal = vec![state.can_stop(&self.space.plan, spec)];
-        legal.extend(candidates.iter().map(|operators| operators.contains(&true)));
+        let operators = 0..spec.operators.len();
+        let mut legal = vec![state.can_stop(plan, spec)];
+        legal.extend((0..vertex).map(|to| operators.clone().any(|op| state.takes_vertex(plan, spec, op, to))));
         legal.resize(spec.vertices.max + 1, false);
         let choice = ask.option(slot.to, &legal, Some(&self.target_weights(state, &legal)))?;
         let Some(to) = choice.checked_sub(1) else { return Ok(false) };
-        let target = spec.operators[state.vertices[to].op].name.as_str();
-        // An operator that sources cannot feed at once draws others after it: rarer, so that graphs find their end.
-        let detour = |op| DETOUR.powi(i32::try_from(self.space.plan.vertices_before(op)).unwrap_or(i32::MAX));
-        let weight = |(op, from): (usize, &OperatorSpec)| self.space.weight(&from.name, target) * detour(op);
-        let weights: Vec<f64> = spec.operators.iter().enumerate().map(weight).collect();
-        let op = ask.option(slot.op, &candidates[to], Some(&weights))?;
-        if let Some(next) = self.with_vertex(state, op, to) {
-            *state = next;
-        }
+        let fits: Vec<bool> = operators.map(|op| state.takes_vertex(plan, spec, op, to)).collect();
+        let op = ask.option(slot.op, &fits, Some(&plan.weights[state.vertices[to].op]))?;
+        state.add_vertex(plan, op, to);
         self.inputs[to].push(vertex);
         self.further_targets(state, vertex, to, ask)?;
         self.place(vertex, op, ask)?;
         Ok(true)
-    }
-
-    /// Which operators may feed a vertex as the next one.
-    fn operators_into(&self, state: &State, to: usize) -> Vec<bool> {
-        let GraphSpace { spec, plan, .. } = self.space;
-        let fits = |op| self.with_vertex(state, op, to).is_some_and(|next| next.completable(plan, spec));
-        (0..spec.operators.len()).map(fits).collect()
-    }
-
-    fn with_vertex(&self, state: &State, op: usize, to: usize) -> Option<State> {
-        let plan = &self.space.plan;
-        let port = plan.feeds[op][state.vertices[to].op].filter(|&port| state.accepts(plan, to, port))?;
-        let mut next = state.clone();
-        next.connect(to, port);
-        next.vertices.push(Vertex::new(op, state.vertices[to].level + 1, plan));
-        Some(next)
     }
 
     /// Whom a random graph feeds next. Where a vertex cannot be fed by sources alone it comes first, mostly, so that graphs do
@@ -110,41 +85,24 @@ impl<'a> Builder<'a> {
         let GraphSpace { spec, plan, slots, .. } = self.space;
         let mut last = first;
         for &id in &slots[vertex].also {
-            let options: Vec<Option<State>> = (last + 1..vertex)
-                .map(|to| self.with_edge(state, vertex, to).filter(|next| next.completable(plan, spec)))
-                .collect();
             let mut legal = vec![false; spec.vertices.max + 1];
-            legal[0] = true;
-            for (offset, option) in options.iter().enumerate() {
-                legal[last + 2 + offset] = option.is_some();
+            for to in last + 1..vertex {
+                legal[to + 1] = state.takes_edge(plan, spec, vertex, to);
             }
-            let open = options.iter().flatten().count();
+            let open = legal.iter().filter(|legal| **legal).count();
             if open == 0 {
                 break;
             }
+            legal[0] = true;
             let more = 1.0 - (1.0 - spec.extra_edge).powi(i32::try_from(open).unwrap_or(i32::MAX));
             let mut weights = vec![more / open as f64; legal.len()];
             weights[0] = 1.0 - more;
             let Some(to) = ask.option(id, &legal, Some(&weights))?.checked_sub(1) else { break };
-            if let Some(next) = options.into_iter().nth(to - last - 1).flatten() {
-                *state = next;
-            }
+            state.add_edge(plan, vertex, to);
             self.inputs[to].push(vertex);
             last = to;
         }
         Ok(())
-    }
-
-    fn with_edge(&self, state: &State, vertex: usize, to: usize) -> Option<State> {
-        let plan = &self.space.plan;
-        let port = plan.feeds[state.vertices[vertex].op][state.vertices[to].op];
-        let port = port.filter(|&port| state.accepts(plan, to, port))?;
-        let mut next = state.clone();
-        next.connect(to, port);
-        let level = next.vertices[to].level + 1;
-        let vertex = &mut next.vertices[vertex];
-        vertex.level = vertex.level.max(level);
-        Some(next)
     }
 
     /// Asks for the parameters of a new vertex.

@@ -15,6 +15,9 @@ pub(super) struct Cost {
     pub depth: usize,
 }
 
+/// How much rarer a random graph takes an operator for each vertex that must come before it.
+const DETOUR: f64 = 0.35;
+
 /// Tables over operators, ports and sources.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -26,6 +29,8 @@ pub(super) struct Plan {
     pub ports: Vec<Vec<(bool, usize)>>,
     pub fan_in: usize,
     pub ends: Vec<bool>,
+    /// `weights[to][from]`: how likely a random graph takes `from` in front of `to`.
+    pub weights: Vec<Vec<f64>>,
     cost: Vec<Vec<Option<Cost>>>,
     /// `chain[length][op][port]`: whether that many vertices can stand in a row above the port, the last fed by sources.
     chain: Vec<Vec<Vec<bool>>>,
@@ -54,6 +59,7 @@ impl Plan {
             .collect();
         let ends = spec.operators.iter().map(|op| spec.output.contains(&op.output)).collect();
         let mut plan = Self {
+            weights: Vec::new(),
             feeds,
             source_feeds,
             ports,
@@ -65,6 +71,7 @@ impl Plan {
         };
         plan.cost = plan.costs();
         plan.chain = plan.chains(spec.vertices.max);
+        plan.weights = plan.weights(spec);
         plan.widens =
             plan.each_port(|op, port| (0..count).any(|from| plan.feeds[from][op] == Some(port) && plan.simple(from, None)));
         plan
@@ -76,7 +83,7 @@ impl Plan {
     }
 
     /// Vertices that must stand between the sources and an operator, at least.
-    pub fn vertices_before(&self, op: usize) -> usize {
+    fn vertices_before(&self, op: usize) -> usize {
         self.required_cost(op, None).map_or(0, |cost| cost.vertices)
     }
 
@@ -124,6 +131,14 @@ impl Plan {
 
     fn clone_tables(&self) -> Self {
         Self { cost: Vec::new(), chain: Vec::new(), widens: Vec::new(), ..self.clone() }
+    }
+
+    /// The transition weights, and [`DETOUR`] for each vertex that an operator draws after it: so graphs find their end.
+    fn weights(&self, spec: &GraphSpec) -> Vec<Vec<f64>> {
+        let transition = |from: &str, to: &str| spec.transitions.get(from).and_then(|row| row.get(to)).copied().unwrap_or(1.0);
+        let detour = |op| DETOUR.powi(i32::try_from(self.vertices_before(op)).unwrap_or(i32::MAX));
+        let operators = || spec.operators.iter().enumerate();
+        operators().map(|(_, to)| operators().map(|(op, from)| transition(&from.name, &to.name) * detour(op)).collect()).collect()
     }
 
     /// What the required ports of an operator cost together, one of them left out.
@@ -182,7 +197,9 @@ pub(super) struct Vertex {
 }
 
 /// A graph under construction, from the output backwards.
-#[derive(Clone, Debug)]
+///
+/// A step is tried in place and taken back, since a builder tries every operator at every vertex.
+#[derive(Debug)]
 pub(super) struct State {
     pub vertices: Vec<Vertex>,
 }
@@ -203,6 +220,52 @@ impl State {
     /// Adds an edge into a port.
     pub fn connect(&mut self, vertex: usize, port: usize) {
         self.vertices[vertex] = self.vertices[vertex].connected(port);
+    }
+
+    /// Adds a vertex that feeds another, if their kinds and ports allow it.
+    pub fn add_vertex(&mut self, plan: &Plan, op: usize, to: usize) -> bool {
+        let target = &self.vertices[to];
+        let level = target.level + 1;
+        let Some(port) = plan.feeds[op][target.op].filter(|&port| self.accepts(plan, to, port)) else { return false };
+        self.connect(to, port);
+        self.vertices.push(Vertex::new(op, level, plan));
+        true
+    }
+
+    /// Whether a graph with one more such vertex can be completed.
+    pub fn takes_vertex(&mut self, plan: &Plan, spec: &GraphSpec, op: usize, to: usize) -> bool {
+        let target = self.vertices[to];
+        if !self.add_vertex(plan, op, to) {
+            return false;
+        }
+        let fits = self.completable(plan, spec);
+        self.vertices.pop();
+        self.vertices[to] = target;
+        fits
+    }
+
+    /// Adds an edge from the latest vertex, if kinds and ports allow it.
+    pub fn add_edge(&mut self, plan: &Plan, vertex: usize, to: usize) -> bool {
+        let target = &self.vertices[to];
+        let level = target.level + 1;
+        let port = plan.feeds[self.vertices[vertex].op][target.op];
+        let Some(port) = port.filter(|&port| self.accepts(plan, to, port)) else { return false };
+        self.connect(to, port);
+        let vertex = &mut self.vertices[vertex];
+        vertex.level = vertex.level.max(level);
+        true
+    }
+
+    /// Whether the graph with one more such edge can be completed.
+    pub fn takes_edge(&mut self, plan: &Plan, spec: &GraphSpec, vertex: usize, to: usize) -> bool {
+        let (source, target) = (self.vertices[vertex], self.vertices[to]);
+        if !self.add_edge(plan, vertex, to) {
+            return false;
+        }
+        let fits = self.completable(plan, spec);
+        self.vertices[vertex] = source;
+        self.vertices[to] = target;
+        fits
     }
 
     /// Whether nothing but sources is missing.

@@ -175,7 +175,8 @@ struct Run<'scope> {
     pool: Pool<'scope>,
     /// Outcomes by id; `None` while in flight.
     trials: Vec<Option<Trial>>,
-    proposals: Vec<Option<Proposal>>,
+    /// Proposals that were not told yet; the first is that of trial `told`.
+    pending: VecDeque<Proposal>,
     /// Proposals of one ask that have no id yet.
     queue: VecDeque<Proposal>,
     in_flight: usize,
@@ -200,7 +201,7 @@ impl<'scope> Run<'scope> {
             token,
             pool,
             trials: Vec::new(),
-            proposals: Vec::new(),
+            pending: VecDeque::new(),
             queue: VecDeque::new(),
             in_flight: 0,
             told: 0,
@@ -250,20 +251,23 @@ impl<'scope> Run<'scope> {
         let Some(proposal) = self.next_proposal(id)? else { return Ok(false) };
         let hash = self.study.space.canonical_hash(&proposal.genotype);
         self.trials.push(None);
-        self.proposals.push(Some(proposal.clone()));
         let original = *self.first_seen.entry((hash, proposal.fidelity.to_bits())).or_insert(id);
         if let Some(record) = self.study.recorded.remove(&(id as u64)) {
             if record.genotype != proposal.genotype {
                 return Err(Error::Replay { id: id as u64 });
             }
+            self.pending.push_back(proposal);
             self.keep(id, record, None, false);
         } else if original == id {
             self.in_flight += 1;
-            self.pool.start(Job { id, genotype: proposal.genotype, fidelity: proposal.fidelity });
+            self.pool.start(Job { id, genotype: proposal.genotype.clone(), fidelity: proposal.fidelity });
+            self.pending.push_back(proposal);
         } else if let Some(Some(trial)) = self.trials.get(original) {
             let repeated = repeat(trial, id, &proposal);
+            self.pending.push_back(proposal);
             self.keep(id, repeated, None, true);
         } else {
+            self.pending.push_back(proposal);
             self.waiting.entry(original).or_default().push(id);
         }
         Ok(true)
@@ -277,12 +281,11 @@ impl<'scope> Run<'scope> {
         while self.told < id.saturating_sub(lag) {
             let Some(Some(trial)) = self.trials.get(self.told) else { return Ok(None) };
             self.study.strategy.tell(trial)?;
-            self.proposals[self.told] = None;
+            self.pending.pop_front();
             self.told += 1;
         }
         if self.queue.is_empty() {
-            let pending: Vec<Proposal> = self.proposals[self.told..].iter().flatten().cloned().collect();
-            let ask = Ask { trial: id as u64, pending: &pending };
+            let ask = Ask { trial: id as u64, pending: self.pending.make_contiguous() };
             let mut rng = ChaCha8Rng::seed_from_u64(seed_of(self.study.seed, "ask", id as u64));
             self.queue = self.study.strategy.ask(&ask, &mut rng)?.into();
             self.exhausted = self.queue.is_empty();
@@ -290,9 +293,14 @@ impl<'scope> Run<'scope> {
         Ok(self.queue.pop_front())
     }
 
+    /// The proposal of a trial that was not told yet.
+    fn proposal(&self, id: usize) -> Option<&Proposal> {
+        self.pending.get(id.checked_sub(self.told)?)
+    }
+
     /// Turns a worker's report into a trial; one that the study's own end cut short is dropped.
     fn reported(&mut self, report: Report) {
-        let Some(Some(proposal)) = self.proposals.get(report.id) else { return };
+        let Some(proposal) = self.proposal(report.id) else { return };
         if report.cut || self.token.is_cancelled() {
             return;
         }
@@ -312,7 +320,7 @@ impl<'scope> Run<'scope> {
             state,
             losses: evaluation.as_ref().map(|found| found.losses.clone()).unwrap_or_default(),
             metrics: evaluation.as_ref().map(|found| found.metrics.clone()).unwrap_or_default(),
-            genotype: proposal.genotype.clone(),
+            genotype: report.genotype,
             origin: proposal.origin.clone(),
             fidelity: proposal.fidelity,
             duplicate_of: None,
@@ -332,7 +340,7 @@ impl<'scope> Run<'scope> {
         }
         self.trials[id] = Some(trial);
         for duplicate in self.waiting.remove(&id).unwrap_or_default() {
-            if let (Some(Some(trial)), Some(Some(proposal))) = (self.trials.get(id), self.proposals.get(duplicate)) {
+            if let (Some(Some(trial)), Some(proposal)) = (self.trials.get(id), self.proposal(duplicate)) {
                 let repeated = repeat(trial, duplicate, proposal);
                 self.keep(duplicate, repeated, None, true);
             }
@@ -400,11 +408,15 @@ impl<'scope> Run<'scope> {
 fn repeat(original: &Trial, id: usize, proposal: &Proposal) -> Trial {
     Trial {
         id: id as u64,
+        state: original.state,
+        losses: original.losses.clone(),
+        metrics: original.metrics.clone(),
         genotype: proposal.genotype.clone(),
         origin: proposal.origin.clone(),
+        fidelity: original.fidelity,
         duplicate_of: Some(original.duplicate_of.unwrap_or(original.id)),
+        reason: original.reason.clone(),
         seconds: 0.0,
-        ..original.clone()
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Job {
 /// How it went.
 pub(super) struct Report {
     pub id: usize,
+    /// That of the job.
+    pub genotype: Genotype,
     pub result: Result<Evaluation, Stop>,
     pub seconds: f64,
     /// Whether the study ended before the evaluation did, so that the result may be cut short.
@@ -66,7 +68,7 @@ impl<'scope> Pool<'scope> {
                     loop {
                         let job = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
                         let Ok(job) = job else { return };
-                        if outbox.send(bench.evaluate(&job)).is_err() {
+                        if outbox.send(bench.evaluate(job)).is_err() {
                             return;
                         }
                     }
@@ -93,13 +95,13 @@ impl<'scope> Pool<'scope> {
     pub fn wait(&mut self) -> Option<Report> {
         match &self.threads {
             Some((_, reports)) => reports.recv_timeout(Duration::from_millis(20)).ok(),
-            None => self.own.pop_front().map(|job| self.bench.evaluate(&job)),
+            None => self.own.pop_front().map(|job| self.bench.evaluate(job)),
         }
     }
 }
 
 impl Bench {
-    fn evaluate(&self, job: &Job) -> Report {
+    fn evaluate(&self, job: Job) -> Report {
         let start = Instant::now();
         let deadline = self.trial_time.map(|limit| start + limit);
         let mut cx = Context { seed: self.seed, fidelity: job.fidelity, cancel: self.cancel.child(deadline) };
@@ -116,7 +118,8 @@ impl Bench {
             }
             result => result,
         };
-        Report { id: job.id, result, seconds: start.elapsed().as_secs_f64(), cut: self.cancel.is_cancelled() }
+        let (seconds, cut) = (start.elapsed().as_secs_f64(), self.cancel.is_cancelled());
+        Report { id: job.id, genotype: job.genotype, result, seconds, cut }
     }
 }
 
