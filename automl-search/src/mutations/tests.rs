@@ -67,7 +67,7 @@ fn type_changes_one_operator_and_no_edge() {
 #[test]
 fn edge_changes_edges_alone() {
     let mut counts = [0, 0, 0];
-    for (parent, child) in children(&MutationEdge {}, &pool_space(), 300) {
+    for (parent, child) in children(&MutationEdge {}, &pool_space(), 1_000) {
         let Some(child) = child else { continue };
         assert_eq!(sorted_nodes(&parent), sorted_nodes(&child));
         counts[edges(&child).len() + 1 - edges(&parent).len()] += 1;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use super::super::*;
 use super::{category, numbers};
 
-/// All sets below the folder that the variable names: rows, columns and missing cells must be those of its `tasks.csv`.
+/// All sets in `tabular` below the folder that the variable names: rows, columns and missing cells must be those of its `tasks.csv`.
 #[test]
 fn real_sets_are_read_whole() {
-    let Some(folder) = std::env::var_os("AUTOML_DATA").map(PathBuf::from) else {
+    let Some(folder) = std::env::var_os("AUTOML_DATA").map(|data| PathBuf::from(data).join("tabular")) else {
         eprintln!("skipped: AUTOML_DATA does not name the folder of the data sets");
         return;
     };
