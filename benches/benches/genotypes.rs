@@ -2,6 +2,8 @@
 //!
 //! On three spaces: pipelines of the whole gene pool over dense numbers and over raw columns, and the stock graph space.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot be set up must stop")]
+
 use std::hint::black_box;
 use std::time::Duration;
 

@@ -3,6 +3,8 @@
 //! `strategy` is that strategy alone, so a study's own cost is the difference; a target of 20 µs with one worker keeps it below
 //! the cheapest evaluation there is.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot be set up must stop")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

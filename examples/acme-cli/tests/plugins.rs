@@ -1,5 +1,7 @@
 //! The built program lists the plugins of the third party, searches with them, and its model predicts.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test may fail it")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
