@@ -1,5 +1,12 @@
 //! The same seed gives the same trials, to the bit, for any number of workers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where it fails; clippy exempts test functions alone"
+)]
+
 mod common;
 
 use common::{Place, people};

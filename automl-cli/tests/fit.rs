@@ -1,5 +1,12 @@
 //! The main job: from a table to a model, to predictions, to scores; and what the program says where it cannot.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where it fails; clippy exempts test functions alone"
+)]
+
 mod common;
 
 use std::collections::BTreeSet;

@@ -3,6 +3,13 @@
 //! A crate that no code mentions is left out by the linker without a word; and the names are part of the interface: configs,
 //! journals and models refer to them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where it fails; clippy exempts test functions alone"
+)]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;

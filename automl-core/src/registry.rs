@@ -1,7 +1,7 @@
 //! The plugins linked into this program.
 //!
-//! A plugin is one file in any crate, with no central edit: [`plugin!`](crate::plugin) registers what a config names by `type`
-//! (strategies, spaces, evaluators, mutations, crossovers), [`operator!`](crate::operator) what a search enumerates. Linking
+//! A plugin is one file in any crate, with no central edit: [`plugin!`](macro@crate::plugin) registers what a config names by `type`
+//! (strategies, spaces, evaluators, mutations, crossovers), [`operator!`](macro@crate::operator) what a search enumerates. Linking
 //! decides what is there, and inventory has no order, so everything here sorts by kind and name.
 
 use serde_json::Value;

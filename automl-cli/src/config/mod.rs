@@ -2,7 +2,7 @@
 //!
 //! What is configured is not known here: any `DeserializeOwned` type will do. A file goes through five steps:
 //!
-//! 1. a parser per format ([`toml`], [`yaml`], [`json`]) builds one tree whose keys and values keep their place;
+//! 1. a parser per format (`toml`, `yaml`, `json`) builds one tree whose keys and values keep their place;
 //! 2. `--set path.to.key=value` overrides are laid over that tree, with their own places;
 //! 3. the tree becomes a `serde_json::Value` with `type` first in every table: a tag that comes later makes serde
 //!    buffer the table, and a buffered table has no path to report;
