@@ -5,6 +5,7 @@
 //! winner becomes a [`model`].
 
 pub mod conformance;
+pub mod cost;
 pub mod dataset;
 pub mod evaluator;
 pub mod frame;

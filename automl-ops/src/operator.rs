@@ -3,8 +3,11 @@
 //! An operator is one file that implements [`automl_core::Operator`] (what a search sees) and [`TabularOperator`] (what the
 //! engine calls), and registers itself with [`tabular_operator!`](crate::tabular_operator).
 
+use std::borrow::Cow;
+
 use automl_core::{Cancel, Operator, Params, Value};
 
+use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::learn::LearnError;
 use crate::state::State;
@@ -133,6 +136,8 @@ pub struct Fit<'a> {
     pub x: &'a Frame,
     /// Their target.
     pub y: &'a Target,
+    /// How much each row counts, finite and not negative, not all 0; every row counts 1 where absent.
+    pub weights: Option<&'a [f32]>,
     /// The operator's parameters, each of those that apply.
     pub params: &'a Params,
     /// Seed of whatever is random.
@@ -216,23 +221,37 @@ impl Fit<'_> {
         Ok(self.values()?.iter().map(|&value| value as f32).collect())
     }
 
-    /// Row weights that the parameter `class_weight` asks for: with `balanced`, every class weighs the same in all. None for
-    /// a regression, for `none`, and where the operator has no such parameter.
-    pub fn class_weights(&self) -> Option<Vec<f32>> {
-        let Target::Classes { codes, classes } = self.y else { return None };
-        if self.text("class_weight").ok()? != "balanced" {
-            return None;
+    /// How much each row counts: the weights of the rows times what the parameter `class_weight` asks for (with `balanced`,
+    /// every class counts the same in all). `None` where every row counts 1.
+    pub fn row_weights(&self) -> Option<Cow<'_, [f32]>> {
+        let given = self.weights.map(Cow::Borrowed);
+        let Target::Classes { codes, classes } = self.y else { return given };
+        if self.text("class_weight").ok() != Some("balanced") {
+            return given;
         }
-        let mut counts = vec![0_u32; *classes];
-        for &code in codes {
-            if let Some(count) = counts.get_mut(code as usize) {
-                *count += 1;
+        let weight = |row: usize| self.weights.map_or(1.0, |weights| weights.get(row).copied().unwrap_or(0.0));
+        let mut masses = vec![0.0_f64; *classes];
+        for (row, &code) in codes.iter().enumerate() {
+            if let Some(mass) = masses.get_mut(code as usize) {
+                *mass += f64::from(weight(row));
             }
         }
-        let present = counts.iter().filter(|count| **count > 0).count().max(1) as f32;
-        let share = codes.len() as f32 / present;
-        Some(codes.iter().map(|&code| counts.get(code as usize).map_or(0.0, |&count| share / count as f32)).collect())
+        let present = masses.iter().filter(|mass| **mass > 0.0).count().max(1) as f64;
+        let share = masses.iter().sum::<f64>() / present;
+        let factor = |code: u32| masses.get(code as usize).filter(|mass| **mass > 0.0).map_or(0.0, |mass| (share / mass) as f32);
+        Some(codes.iter().enumerate().map(|(row, &code)| weight(row) * factor(code)).collect())
     }
+}
+
+/// What an operator makes of row weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// It does not read them.
+    Ignored,
+    /// They shape the fit, but a row of weight 2 is not the same as two rows: rows are sampled or counted, too.
+    Approximate,
+    /// A row of weight 2 is the same as two equal rows, up to rounding.
+    Exact,
 }
 
 /// A fitted operator.
@@ -265,6 +284,18 @@ pub trait TabularOperator: Operator {
     /// target reads it, too.
     fn reads_target(&self) -> bool {
         self.cross_fits()
+    }
+
+    /// What it makes of row weights; default nothing.
+    fn weights(&self) -> Weights {
+        Weights::Ignored
+    }
+
+    /// What a fit costs with these parameters, a complete set; default a pass or two over the cells.
+    fn cost(&self, shape: &Shape, params: &Params) -> Cost {
+        let _ = params;
+        let cost = Cost::of_cells(shape, 10.0, 8.0);
+        if self.output() == crate::kinds::PREDICTION { cost.emitting(shape.classes) } else { cost }
     }
 
     /// Learns from the training rows.

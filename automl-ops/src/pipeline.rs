@@ -261,7 +261,7 @@ impl Vertex {
     }
 
     fn fit(&self, x: &Frame, y: &Target, cancel: &Cancel) -> Result<Box<dyn Fitted>, OperatorError> {
-        self.op.fit(&Fit { x, y, params: &self.params, seed: self.seed, cancel })
+        self.op.fit(&Fit { x, y, weights: None, params: &self.params, seed: self.seed, cancel })
     }
 }
 

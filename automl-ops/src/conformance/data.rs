@@ -13,6 +13,10 @@ use crate::operator::Target;
 
 /// Rows of the ordinary data set.
 const ROWS: usize = 48;
+/// Classes of the data set with many of them.
+const MANY_CLASSES: u32 = 100;
+/// Columns of the data set with many of them.
+const MANY_COLUMNS: u64 = 10_000;
 /// Categories that the table knows; training rows have the first four only.
 const LEVELS: u32 = 6;
 
@@ -25,6 +29,8 @@ pub(super) struct Case {
     pub probe: Frame,
     /// Whether every operator of the kind must serve it; else it may say that it cannot.
     pub ordinary: bool,
+    /// Random parameter settings to try beside the defaults.
+    pub settings: usize,
 }
 
 /// All data sets of a kind and a task.
@@ -35,7 +41,14 @@ pub(super) fn cases(kind: &Kind, task: Task) -> Vec<Case> {
         let y = target(&codes, classes, task);
         let x = columns(kind, &codes, classes, task, 1.0, 1);
         let probe = probe(kind, classes, task, 1.0);
-        let case = |name, x: &Frame, y: &Target| Case { name, x: x.clone(), y: y.clone(), probe: probe.clone(), ordinary: false };
+        let case = |name, x: &Frame, y: &Target| Case {
+            name,
+            x: x.clone(),
+            y: y.clone(),
+            probe: probe.clone(),
+            ordinary: false,
+            settings: 2,
+        };
         cases.push(Case { ordinary: true, ..case("ordinary", &x, &y) });
         cases.push(case("one row", &x.take(&[1]), &y.take(&[1])));
         cases.push(case("two rows", &x.take(&[0, 1]), &y.take(&[0, 1])));
@@ -59,6 +72,21 @@ pub(super) fn cases(kind: &Kind, task: Task) -> Vec<Case> {
             cases.push(case("targets up to 1e18", &x, &huge));
             cases.push(case("equal targets", &x, &Target::Values(vec![2.5; ROWS])));
         }
+    }
+    if task == Task::Classification {
+        let codes: Vec<u32> = (0..300).map(|row| row * 7 % MANY_CLASSES).collect();
+        let x = columns(kind, &codes, MANY_CLASSES, task, 1.0, 1);
+        let probe = columns(kind, &codes[..5], MANY_CLASSES, task, 1.0, 2);
+        let y = target(&codes, MANY_CLASSES, task);
+        cases.push(Case { name: "100 classes", x, y, probe, ordinary: false, settings: 1 });
+    }
+    if *kind != PREDICTION {
+        let codes: Vec<u32> = (0..24).map(|row| row % 2).collect();
+        let part = |seed| columns(kind, &codes, 2, task, 1.0, seed);
+        let parts: Vec<Frame> = (0..MANY_COLUMNS / part(0).columns().len().max(1) as u64).map(part).collect();
+        let x = Frame::union(&parts);
+        let probe = x.take(&[3, 1, 2]);
+        cases.push(Case { name: "10,000 columns", x, y: target(&codes, 2, task), probe, ordinary: false, settings: 0 });
     }
     cases
 }

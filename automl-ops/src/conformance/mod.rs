@@ -15,12 +15,14 @@ use automl_core::{Cancel, Kind, Params};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::ThreadPool;
+use rayon::prelude::*;
 
 use self::data::Case;
+use crate::cost::Shape;
 use crate::frame::{Frame, Values};
 use crate::kinds::{DENSE, NUMERIC, PREDICTION, RAW};
 use crate::metrics::Task;
-use crate::operator::{self, Fit, Fitted, OperatorError, TabularOperator, Target};
+use crate::operator::{self, Fit, Fitted, OperatorError, TabularOperator, Target, Weights};
 use crate::state::State;
 
 /// A broken promise, in words.
@@ -59,7 +61,7 @@ pub fn check_operator(op: &dyn TabularOperator) -> Check {
 /// Every operator's first broken promise.
 pub fn check_linked() -> Result<usize, Vec<String>> {
     let operators = operator::operators();
-    let problems: Vec<String> = operators.iter().filter_map(|op| check_operator(*op).err()).collect();
+    let problems: Vec<String> = operators.par_iter().filter_map(|op| check_operator(*op).err()).collect();
     if problems.is_empty() { Ok(operators.len()) } else { Err(problems) }
 }
 
@@ -70,19 +72,34 @@ fn pool(threads: usize) -> Result<ThreadPool, String> {
 fn check_kind(op: &dyn TabularOperator, task: Task, kind: &Kind, pools: &[ThreadPool; 2]) -> Check {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     for case in data::cases(kind, task) {
-        let settings = if case.ordinary { SETTINGS } else { 2 };
+        let settings = if case.ordinary { SETTINGS } else { case.settings };
         for index in 0..=settings {
             let params = if index == 0 { automl_core::operator::defaults(&op.params()) } else { setting(op, |_| rng.random()) };
             let place = || {
                 let listed: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 format!("`{}` ({task:?} of {kind} input, {}, {})", op.name(), case.name, listed.join(" "))
             };
-            guarded(|| Checked { op, case: &case, params: &params, pools }.check())
+            guarded(|| check_cost(op, &params))
+                .and_then(|()| guarded(|| Checked { op, case: &case, params: &params, pools }.check()))
                 .map_err(|why| format!("{}: {why}", place()))?;
         }
     }
     let place = |why| format!("`{}` ({task:?} of {kind} input): {why}", op.name());
     guarded(|| check_cancel(op, kind, task)).map_err(place)
+}
+
+/// A cost is a positive number that grows with the table.
+fn check_cost(op: &dyn TabularOperator, params: &Params) -> Check {
+    let small = Shape { rows: 100.0, columns: 10.0, levels: 20.0, classes: 3.0 };
+    let cost = op.cost(&small, params);
+    if ![cost.seconds, cost.bytes, cost.columns].iter().all(|value| value.is_finite() && *value > 0.0) {
+        return Err(format!("declares a cost of {cost:?}, which is not a set of positive numbers"));
+    }
+    let larger = op.cost(&Shape { rows: 1e5, columns: 100.0, ..small }, params);
+    if larger.seconds <= cost.seconds || larger.bytes <= cost.bytes {
+        return Err(format!("declares that a thousand times the rows cost {larger:?}, and the small table {cost:?}"));
+    }
+    Ok(())
 }
 
 /// Parameters at positions 0 to 1 of their domains.
@@ -114,7 +131,7 @@ struct Checked<'a> {
 
 impl Checked<'_> {
     fn fit(&self, x: &Frame) -> Result<Box<dyn Fitted>, OperatorError> {
-        let fit = Fit { x, y: &self.case.y, params: self.params, seed: 11, cancel: &Cancel::new() };
+        let fit = Fit { x, y: &self.case.y, weights: None, params: self.params, seed: 11, cancel: &Cancel::new() };
         self.op.fit(&fit)
     }
 
@@ -144,7 +161,8 @@ impl Checked<'_> {
         let loaded = self.op.load(&state).map_err(|error| format!("cannot load what it saved: {error}"))?;
         same(&output, &apply(loaded.as_ref(), probe)?, "saving and loading")?;
 
-        for row in 0..probe.rows() as u32 {
+        // Of a table of many columns, a row or two tell as much.
+        for row in 0..if x.columns().len() > 100 { 2 } else { probe.rows() as u32 } {
             let alone = apply(fitted.as_ref(), &probe.take(&[row]))?;
             same(&output.take(&[row]), &alone, &format!("row {row} on its own"))?;
         }
@@ -157,11 +175,38 @@ impl Checked<'_> {
         }
         if !self.op.reads_target() {
             let others: Vec<u32> = (0..x.rows() as u32).map(|row| (row * 5 + 1) % x.rows() as u32).collect();
-            let fit = Fit { x, y: &self.case.y.take(&others), params: self.params, seed: 11, cancel: &cancel };
+            let fit = Fit { x, y: &self.case.y.take(&others), weights: None, params: self.params, seed: 11, cancel: &cancel };
             let other = self.op.fit(&fit).map_err(|error| format!("cannot be fitted on another target: {error}"))?;
             same(&output, &apply(other.as_ref(), probe)?, "another target, which `reads_target` denies")?;
         }
-        if x.columns().is_empty() { Ok(()) } else { self.check_refusals(fitted.as_ref()) }
+        if self.case.ordinary {
+            self.check_weights(&output, &two)?;
+        }
+        if x.columns().is_empty() || x.columns().len() > 100 { Ok(()) } else { self.check_refusals(fitted.as_ref()) }
+    }
+
+    /// Weights do what [`TabularOperator::weights`] says, and equal weights change nothing that matters.
+    fn check_weights(&self, output: &Frame, two: &ThreadPool) -> Check {
+        let Case { x, y, probe, .. } = self.case;
+        let cancel = Cancel::new();
+        let fitted = |x: &Frame, y: &Target, weights: Option<&[f32]>| {
+            let fit = Fit { x, y, weights, params: self.params, seed: 11, cancel: &cancel };
+            let fitted = self.op.fit(&fit).map_err(|error| format!("cannot be fitted with weights: {error}"))?;
+            fitted.apply(probe, &cancel).map_err(|error| format!("cannot be applied after a fit with weights: {error}"))
+        };
+        let rows = 0..x.rows() as u32;
+        let weights: Vec<f32> = rows.clone().map(|row| if row % 3 == 0 { 2.0 } else { 1.0 }).collect();
+        let weighted = two.install(|| fitted(x, y, Some(&weights)))?;
+        self.check_output(&weighted, probe.rows())?;
+        match self.op.weights() {
+            Weights::Ignored => same(output, &weighted, "weights, which `weights` says are ignored"),
+            Weights::Approximate => Ok(()),
+            Weights::Exact => {
+                let twice: Vec<u32> = rows.flat_map(|row| if row % 3 == 0 { vec![row; 2] } else { vec![row] }).collect();
+                let repeated = fitted(&x.take(&twice), &y.take(&twice), None)?;
+                near(&repeated, &weighted).map_err(|why| format!("a row of weight 2 is not two rows: {why}"))
+            }
+        }
     }
 
     /// Other columns than those of the fit are an error.
@@ -180,11 +225,11 @@ impl Checked<'_> {
             let _ = self.fit(&spoilt);
         }
         let short = Target::take(&self.case.y, &[0]);
-        let fit = Fit { x: &self.case.x, y: &short, params: self.params, seed: 11, cancel: &cancel };
+        let fit = Fit { x: &self.case.x, y: &short, weights: None, params: self.params, seed: 11, cancel: &cancel };
         if self.case.ordinary && self.op.cross_fits() && self.op.fit(&fit).is_ok() {
             return Err("is fitted on a target of another length than its features".into());
         }
-        let fit = Fit { x: &self.case.x, y: &self.case.y, params: &Params::new(), seed: 11, cancel: &cancel };
+        let fit = Fit { x: &self.case.x, y: &self.case.y, weights: None, params: &Params::new(), seed: 11, cancel: &cancel };
         let _ = self.op.fit(&fit);
         if self.op.load(&State::default()).is_ok() {
             return Err("loads an empty state".into());
@@ -229,6 +274,24 @@ impl Checked<'_> {
     }
 }
 
+/// Compares two outputs up to what rounding and the tolerance of an iterative solver may do.
+fn near(a: &Frame, b: &Frame) -> Check {
+    if a.columns().len() != b.columns().len() {
+        return Err(format!("{} columns and {}", a.columns().len(), b.columns().len()));
+    }
+    for (index, (left, right)) in a.columns().iter().zip(b.columns()).enumerate() {
+        let (Values::Numeric(left), Values::Numeric(right)) = (left.values(), right.values()) else { continue };
+        let scale = left.iter().filter(|value| !value.is_nan()).fold(1.0_f32, |scale, value| scale.max(value.abs().min(1e3)));
+        for (row, (&one, &other)) in left.iter().zip(right).enumerate() {
+            let distance = (one - other).abs() / scale.max(one.abs());
+            if !(distance <= 0.01 || one.is_nan() && other.is_nan()) {
+                return Err(format!("{one} and {other} at row {row}, column {index}"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Compares two outputs to the bit.
 fn same(a: &Frame, b: &Frame, what: &str) -> Check {
     if a.columns().len() != b.columns().len() || a.rows() != b.rows() {
@@ -257,7 +320,7 @@ fn check_cancel(op: &dyn TabularOperator, kind: &Kind, task: Task) -> Check {
     for wait in [Duration::ZERO, Duration::from_millis(20)] {
         let began = Instant::now();
         let cancel = Cancel::new().child(Some(began + wait));
-        match op.fit(&Fit { x: &x, y: &y, params: &params, seed: 11, cancel: &cancel }) {
+        match op.fit(&Fit { x: &x, y: &y, weights: None, params: &params, seed: 11, cancel: &cancel }) {
             Ok(_) | Err(OperatorError::Cancelled) => {}
             Err(error) => return Err(format!("a cancelled fit says: {error}")),
         }

@@ -4,7 +4,7 @@ use automl_core::Param;
 
 use super::{FittedForest, class_weight, criterion};
 use crate::kinds::{DENSE, NUMERIC, PREDICTION, RAW};
-use crate::operator::{Fit, Fitted, OperatorError, TabularOperator};
+use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Weights};
 use crate::state::State;
 use crate::tree::forest::ForestParams;
 
@@ -24,6 +24,10 @@ crate::describe! {
 crate::tabular_operator!(DecisionTree);
 
 impl TabularOperator for DecisionTree {
+    fn weights(&self) -> Weights {
+        Weights::Approximate
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let params = ForestParams {
             trees: 1,

@@ -5,7 +5,7 @@ use automl_core::{Cancel, Param};
 use super::{TreeData, class_weight, damaged};
 use crate::frame::Frame;
 use crate::kinds::{DENSE, NUMERIC, PREDICTION, RAW};
-use crate::operator::{Fit, Fitted, OperatorError, TabularOperator};
+use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Weights};
 use crate::state::State;
 use crate::tree::boosting::{self, Booster, BoostingParams};
 
@@ -32,6 +32,10 @@ crate::tabular_operator!(GradientBoosting);
 struct FittedBooster(Booster);
 
 impl TabularOperator for GradientBoosting {
+    fn weights(&self) -> Weights {
+        Weights::Approximate
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let params = BoostingParams {
             rounds: fit.int("rounds")?,

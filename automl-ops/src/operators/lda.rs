@@ -6,7 +6,7 @@ use super::{class_weight, damaged};
 use crate::frame::Frame;
 use crate::kinds::{DENSE, PREDICTION};
 use crate::learn::lda::{self, LdaParams};
-use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Task};
+use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Task, Weights};
 use crate::state::{Array, State};
 
 struct Lda;
@@ -29,10 +29,14 @@ impl TabularOperator for Lda {
         &[Task::Classification]
     }
 
+    fn weights(&self) -> Weights {
+        Weights::Exact
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let (codes, classes) = fit.classes()?;
         let params = LdaParams { shrinkage: fit.float("shrinkage")? };
-        let weights = fit.class_weights();
+        let weights = fit.row_weights();
         let model = lda::fit(fit.x.matrix()?.view(), codes, classes, weights.as_deref(), &params, fit.cancel)?;
         Ok(Box::new(FittedLda(model)))
     }

@@ -52,7 +52,7 @@ impl TreeData {
             Target::Values(_) => fit.values_f32()?,
             Target::Classes { .. } => Vec::new(),
         };
-        Ok(Self { bins, values, weights: fit.class_weights() })
+        Ok(Self { bins, values, weights: fit.row_weights().map(std::borrow::Cow::into_owned) })
     }
 
     fn target<'a>(&'a self, y: &'a Target) -> tree::Target<'a> {

@@ -4,7 +4,7 @@ use automl_core::Param;
 
 use super::{FittedForest, class_weight, criterion};
 use crate::kinds::{DENSE, NUMERIC, PREDICTION, RAW};
-use crate::operator::{Fit, Fitted, OperatorError, TabularOperator};
+use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Weights};
 use crate::state::State;
 use crate::tree::forest::ForestParams;
 
@@ -26,6 +26,10 @@ crate::describe! {
 crate::tabular_operator!(RandomForest);
 
 impl TabularOperator for RandomForest {
+    fn weights(&self) -> Weights {
+        Weights::Approximate
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let params = ForestParams {
             trees: fit.int("trees")?,

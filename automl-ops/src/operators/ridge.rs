@@ -6,7 +6,7 @@ use super::damaged;
 use crate::frame::Frame;
 use crate::kinds::{DENSE, PREDICTION};
 use crate::learn::ridge::{self, RidgeParams};
-use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Task};
+use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Task, Weights};
 use crate::state::{Array, State};
 
 struct Ridge;
@@ -26,9 +26,13 @@ impl TabularOperator for Ridge {
         &[Task::Regression]
     }
 
+    fn weights(&self) -> Weights {
+        Weights::Exact
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let params = RidgeParams { alpha: fit.float("alpha")? };
-        let model = ridge::fit(fit.x.matrix()?.view(), &fit.values_f32()?, None, &params, fit.cancel)?;
+        let model = ridge::fit(fit.x.matrix()?.view(), &fit.values_f32()?, fit.weights, &params, fit.cancel)?;
         Ok(Box::new(FittedRidge(model)))
     }
 

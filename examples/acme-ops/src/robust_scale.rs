@@ -95,7 +95,7 @@ mod tests {
         let mut params = defaults(&RobustScale.params());
         params.insert("range".into(), Value::Float(range));
         let y = Target::Values(vec![0.0; x.rows()]);
-        RobustScale.fit(&Fit { x, y: &y, params: &params, seed: 0, cancel: &Cancel::new() }).unwrap()
+        RobustScale.fit(&Fit { x, y: &y, weights: None, params: &params, seed: 0, cancel: &Cancel::new() }).unwrap()
     }
 
     #[test]
