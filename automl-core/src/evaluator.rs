@@ -88,6 +88,15 @@ pub trait EvalContext {
     fn report(&mut self, step: u64, losses: &[f64]) -> Result<(), Stop>;
 }
 
+/// What an evaluation is expected to take, from arithmetic on sizes alone: the same wherever and whenever it is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Price {
+    /// Seconds on one core.
+    pub seconds: f64,
+    /// Bytes in use at the peak, beyond what the evaluator itself holds.
+    pub bytes: f64,
+}
+
 /// Judges candidates. Results depend on the genotype, the seed and the fidelity alone.
 pub trait Evaluator: Send + Sync {
     /// What it measures, in the order of the losses.
@@ -98,6 +107,13 @@ pub trait Evaluator: Send + Sync {
     /// # Errors
     /// A [`Stop`] that says why there is no result.
     fn evaluate(&self, genotype: &Genotype, cx: &mut dyn EvalContext) -> Result<Evaluation, Stop>;
+
+    /// What [`Evaluator::evaluate`] is expected to take: the study refuses what its budget cannot pay, and runs at once only
+    /// what fits into memory together. Default: unknown.
+    fn price(&self, genotype: &Genotype, fidelity: f64) -> Option<Price> {
+        let _ = (genotype, fidelity);
+        None
+    }
 }
 
 /// Plain data that builds an evaluator; a config names it by its `type`.

@@ -22,9 +22,9 @@ pub mod study;
 pub mod trial;
 pub mod vocabulary;
 
-pub use cancel::Cancel;
+pub use cancel::{Cancel, Stopwatch};
 pub use error::{Error, Result};
-pub use evaluator::{Direction, EvalContext, Evaluation, Evaluator, EvaluatorConfig, Objective, Stop};
+pub use evaluator::{Direction, EvalContext, Evaluation, Evaluator, EvaluatorConfig, Objective, Price, Stop};
 pub use genotype::{Genotype, Node, Params, Value};
 pub use graph::{GraphSpace, GraphSpec, OperatorSpec};
 pub use journal::Journal;

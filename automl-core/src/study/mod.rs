@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::evaluator::{Evaluation, Evaluator, Stop};
+use crate::evaluator::{Evaluation, Evaluator, Price, Stop};
 use crate::genotype::Genotype;
 use crate::hash::StableHash;
 use crate::journal::Journal;
@@ -45,7 +45,14 @@ pub struct Budget {
     pub target: Option<f64>,
     /// Longest time of one trial, which then fails.
     pub trial_time: Option<Duration>,
+    /// Bytes that the process may use. A candidate whose price lies beyond is refused; what does not fit beside the running
+    /// trials waits; and where the process grows beyond it nevertheless, the largest running trial is stopped.
+    pub memory: Option<u64>,
 }
+
+/// How far a price in seconds may lie beyond the time of a trial before the trial is refused: prices are rough, and what fits
+/// in steps can stop early with something usable.
+const DEAR: f64 = 4.0;
 
 /// Proposals in a row that were all evaluated before, after which the space counts as exhausted.
 const EXHAUSTED: u64 = 1_000;
@@ -122,6 +129,8 @@ pub struct Study {
     pub recorded: BTreeMap<u64, Trial>,
     /// Who hears of finished trials.
     pub observers: Vec<Box<dyn Observer>>,
+    /// Tells the bytes that the process uses now; asked while trials run, where the budget bounds the memory.
+    pub memory_probe: Option<Box<dyn Fn() -> Option<u64>>>,
 }
 
 impl Study {
@@ -139,6 +148,7 @@ impl Study {
             journal: None,
             recorded: BTreeMap::new(),
             observers: Vec::new(),
+            memory_probe: None,
         }
     }
 
@@ -157,13 +167,23 @@ impl Study {
         let evaluator = self.evaluator.clone();
         let seed = seed_of(self.seed, "evaluate", 0);
         let trial_time = self.budget.trial_time;
+        let watched = self.budget.memory.is_some() && self.memory_probe.is_some();
         std::thread::scope(|scope| {
-            let pool = Pool::new(scope, workers, evaluator, seed, token.clone(), trial_time);
+            let pool = Pool::new(scope, workers, evaluator, seed, token.clone(), trial_time, watched);
             let outcome = Run::new(self, cancel.clone(), token.clone(), pool).run();
             token.cancel();
             outcome
         })
     }
+}
+
+/// A trial that a worker evaluates.
+struct InFlight {
+    /// Bytes it is expected to use.
+    bytes: f64,
+    cancel: Cancel,
+    /// Whether it was stopped for its memory.
+    stopped: bool,
 }
 
 /// The state of a running study.
@@ -179,7 +199,9 @@ struct Run<'scope> {
     pending: VecDeque<Proposal>,
     /// Proposals of one ask that have no id yet.
     queue: VecDeque<Proposal>,
-    in_flight: usize,
+    /// The next trial, where it waits for memory.
+    held: Option<Proposal>,
+    in_flight: BTreeMap<usize, InFlight>,
     told: usize,
     /// First id whose outcome the stop rules have not seen.
     settled: usize,
@@ -203,7 +225,8 @@ impl<'scope> Run<'scope> {
             trials: Vec::new(),
             pending: VecDeque::new(),
             queue: VecDeque::new(),
-            in_flight: 0,
+            held: None,
+            in_flight: BTreeMap::new(),
             told: 0,
             settled: 0,
             first_seen: BTreeMap::new(),
@@ -229,14 +252,14 @@ impl<'scope> Run<'scope> {
             if self.propose()? {
                 continue;
             }
-            if self.in_flight == 0 {
+            if self.in_flight.is_empty() {
                 let ended = if self.exhausted { Ended::Exhausted } else { Ended::Trials };
                 let end = self.trials.len();
                 return Ok(self.finish(ended, Some(end)));
             }
-            if let Some(report) = self.pool.wait() {
-                self.in_flight -= 1;
-                self.reported(report);
+            match self.pool.wait() {
+                Some(report) => self.reported(report),
+                None => self.watch_memory(),
             }
         }
     }
@@ -245,11 +268,20 @@ impl<'scope> Run<'scope> {
     fn propose(&mut self) -> Result<bool> {
         let id = self.trials.len();
         let spent = self.study.budget.trials.is_some_and(|trials| id as u64 >= trials);
-        if spent || self.exhausted || self.in_flight >= self.pool.workers() {
+        if spent || self.exhausted || self.in_flight.len() >= self.pool.workers() {
             return Ok(false);
         }
-        let Some(proposal) = self.next_proposal(id)? else { return Ok(false) };
+        let held = self.held.take();
+        let Some(proposal) = (if held.is_some() { held } else { self.next_proposal(id)? }) else { return Ok(false) };
         let hash = self.study.space.canonical_hash(&proposal.genotype);
+        let seen = self.first_seen.contains_key(&(hash, proposal.fidelity.to_bits()));
+        let recorded = self.study.recorded.contains_key(&(id as u64));
+        let price = if seen || recorded { None } else { self.study.evaluator.price(&proposal.genotype, proposal.fidelity) };
+        let bytes = price.map_or(0.0, |price| price.bytes);
+        if !self.in_flight.is_empty() && self.free_memory().is_some_and(|free| bytes > free) {
+            self.held = Some(proposal);
+            return Ok(false);
+        }
         self.trials.push(None);
         let original = *self.first_seen.entry((hash, proposal.fidelity.to_bits())).or_insert(id);
         if let Some(record) = self.study.recorded.remove(&(id as u64)) {
@@ -259,8 +291,15 @@ impl<'scope> Run<'scope> {
             self.pending.push_back(proposal);
             self.keep(id, record, None, false);
         } else if original == id {
-            self.in_flight += 1;
-            self.pool.start(Job { id, genotype: proposal.genotype.clone(), fidelity: proposal.fidelity });
+            if let Some(why) = price.and_then(|price| self.refusal(price)) {
+                let refused = ended_early(id, &proposal, State::Infeasible, why);
+                self.pending.push_back(proposal);
+                self.keep(id, refused, None, true);
+                return Ok(true);
+            }
+            let cancel = self.token.child(None);
+            self.in_flight.insert(id, InFlight { bytes, cancel: cancel.clone(), stopped: false });
+            self.pool.start(Job { id, genotype: proposal.genotype.clone(), fidelity: proposal.fidelity, cancel });
             self.pending.push_back(proposal);
         } else if let Some(Some(trial)) = self.trials.get(original) {
             let repeated = repeat(trial, id, &proposal);
@@ -271,6 +310,35 @@ impl<'scope> Run<'scope> {
             self.waiting.entry(original).or_default().push(id);
         }
         Ok(true)
+    }
+
+    /// Bytes of the budget that the running trials are not expected to use.
+    fn free_memory(&self) -> Option<f64> {
+        let taken: f64 = self.in_flight.values().map(|trial| trial.bytes).sum();
+        Some(self.study.budget.memory? as f64 - taken)
+    }
+
+    /// Why a candidate of this price is not evaluated at all.
+    fn refusal(&self, price: Price) -> Option<String> {
+        if let Some(memory) = self.study.budget.memory.map(|bytes| bytes as f64).filter(|memory| price.bytes > *memory) {
+            return Some(format!("would need about {:.0} MB of the {:.0} MB there are", price.bytes / 1e6, memory / 1e6));
+        }
+        let limit = self.study.budget.trial_time?.as_secs_f64();
+        (price.seconds > DEAR * limit)
+            .then(|| format!("would take about {:.0} s; one trial may take {limit:.1} s", price.seconds.max(1.0)))
+    }
+
+    /// Stops the largest running trial where the process uses more memory than it may.
+    fn watch_memory(&mut self) {
+        let (Some(memory), Some(probe)) = (self.study.budget.memory, &self.study.memory_probe) else { return };
+        // One at a time: what a stopped trial frees takes a moment.
+        if self.in_flight.values().any(|trial| trial.stopped) || probe().is_none_or(|used| used <= memory) {
+            return;
+        }
+        if let Some(trial) = self.in_flight.values_mut().max_by(|a, b| a.bytes.total_cmp(&b.bytes)) {
+            trial.stopped = true;
+            trial.cancel.cancel();
+        }
     }
 
     fn next_proposal(&mut self, id: usize) -> Result<Option<Proposal>> {
@@ -300,6 +368,7 @@ impl<'scope> Run<'scope> {
 
     /// Turns a worker's report into a trial; one that the study's own end cut short is dropped.
     fn reported(&mut self, report: Report) {
+        let stopped = self.in_flight.remove(&report.id).is_some_and(|trial| trial.stopped);
         let Some(proposal) = self.proposal(report.id) else { return };
         if report.cut || self.token.is_cancelled() {
             return;
@@ -309,6 +378,10 @@ impl<'scope> Run<'scope> {
             Err(Stop::Pruned(why)) => (State::Pruned, Some(why.clone())),
             Err(Stop::Infeasible(why)) => (State::Infeasible, Some(why.clone())),
             Err(Stop::Failed(why)) => (State::Failed, Some(why.clone())),
+            Err(Stop::Cancelled) if stopped => {
+                let memory = self.study.budget.memory.unwrap_or_default() as f64 / 1e6;
+                (State::Failed, Some(format!("was stopped, since the process used more than the {memory:.0} MB it may")))
+            }
             Err(Stop::Cancelled) => {
                 let limit = self.study.budget.trial_time.unwrap_or_default().as_secs_f64();
                 (State::Failed, Some(format!("took longer than the {limit:.1} s that one trial may take")))
@@ -401,6 +474,22 @@ impl<'scope> Run<'scope> {
             (_, Err(error)) => Ended::Journal(error),
         };
         Outcome { trials, ended }
+    }
+}
+
+/// A trial that was not evaluated.
+fn ended_early(id: usize, proposal: &Proposal, state: State, why: String) -> Trial {
+    Trial {
+        id: id as u64,
+        state,
+        losses: Vec::new(),
+        metrics: BTreeMap::new(),
+        genotype: proposal.genotype.clone(),
+        origin: proposal.origin.clone(),
+        fidelity: proposal.fidelity,
+        duplicate_of: None,
+        reason: Some(why),
+        seconds: 0.0,
     }
 }
 

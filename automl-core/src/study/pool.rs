@@ -1,4 +1,4 @@
-//! The workers of a study: threads where there are several, the caller's own thread where there is one.
+//! The workers of a study: threads where there are several or where trials are watched, else the caller's own thread.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -17,6 +17,8 @@ pub(super) struct Job {
     pub id: usize,
     pub genotype: Genotype,
     pub fidelity: f64,
+    /// Ends this trial alone.
+    pub cancel: Cancel,
 }
 
 /// How it went.
@@ -56,9 +58,10 @@ impl<'scope> Pool<'scope> {
         seed: u64,
         cancel: Cancel,
         trial_time: Option<Duration>,
+        watched: bool,
     ) -> Self {
         let bench = Arc::new(Bench { evaluator, seed, cancel, trial_time });
-        let threads = (workers > 1).then(|| {
+        let threads = (workers > 1 || watched).then(|| {
             let (jobs, inbox) = channel::<Job>();
             let (outbox, reports) = channel();
             let inbox = Arc::new(Mutex::new(inbox));
@@ -104,7 +107,7 @@ impl Bench {
     fn evaluate(&self, job: Job) -> Report {
         let start = Instant::now();
         let deadline = self.trial_time.map(|limit| start + limit);
-        let mut cx = Context { seed: self.seed, fidelity: job.fidelity, cancel: self.cancel.child(deadline) };
+        let mut cx = Context { seed: self.seed, fidelity: job.fidelity, cancel: job.cancel.child(deadline) };
         let result = if self.cancel.is_cancelled() {
             Err(Stop::Cancelled)
         } else {

@@ -208,3 +208,82 @@ fn a_study_that_nothing_ends_is_refused() {
 
 // The trait object must stay usable without naming its type.
 const _: fn(&dyn StrategyConfig) = |_| {};
+
+/// Costs what the hash says; counts the bytes in use.
+#[derive(Default)]
+struct Priced {
+    used: AtomicU64,
+    peak: AtomicU64,
+    seen: Mutex<Vec<f64>>,
+}
+
+fn priced(genotype: &Genotype) -> Price {
+    let hash = genotype.canonical_hash();
+    Price { seconds: (hash % 7) as f64, bytes: (hash % 100) as f64 }
+}
+
+impl Evaluator for Priced {
+    fn objectives(&self) -> Vec<Objective> {
+        vec![Objective { name: "hash".into(), direction: Direction::Minimize }]
+    }
+
+    fn evaluate(&self, genotype: &Genotype, cx: &mut dyn EvalContext) -> Result<Evaluation, Stop> {
+        let price = priced(genotype);
+        let used = self.used.fetch_add(price.bytes as u64, Ordering::SeqCst) + price.bytes as u64;
+        self.peak.fetch_max(used, Ordering::SeqCst);
+        self.seen.lock().unwrap().push(price.seconds);
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(1));
+            if cx.cancel().is_cancelled() {
+                break;
+            }
+        }
+        self.used.fetch_sub(price.bytes as u64, Ordering::SeqCst);
+        if cx.cancel().is_cancelled() {
+            Err(Stop::Cancelled)
+        } else {
+            Ok(Evaluation { losses: vec![price.bytes], ..Default::default() })
+        }
+    }
+
+    fn price(&self, genotype: &Genotype, _: f64) -> Option<Price> {
+        Some(priced(genotype))
+    }
+}
+
+#[test]
+fn what_the_budget_cannot_pay_is_refused_and_the_rest_shares_the_memory() {
+    let run = |workers| {
+        let (mut study, _) = study(workers);
+        let evaluator = Arc::new(Priced::default());
+        study.evaluator = evaluator.clone();
+        study.budget =
+            Budget { trials: Some(60), memory: Some(90), trial_time: Some(Duration::from_secs(1)), ..Budget::default() };
+        (study.run(&Cancel::new()).unwrap().trials, evaluator)
+    };
+    let (trials, evaluator) = run(4);
+    assert_eq!(timeless(&trials), timeless(&run(1).0));
+    assert!(evaluator.peak.load(Ordering::SeqCst) <= 90);
+    assert!(evaluator.seen.lock().unwrap().iter().all(|seconds| *seconds <= 4.0));
+    for trial in trials.iter().filter(|trial| trial.duplicate_of.is_none()) {
+        let price = priced(&trial.genotype);
+        let why = trial.reason.as_deref().unwrap_or("");
+        assert_eq!(price.bytes > 90.0, why.starts_with("would need"), "{price:?}: {why}");
+        assert_eq!(price.bytes <= 90.0 && price.seconds > 4.0, why.starts_with("would take"), "{price:?}: {why}");
+    }
+}
+
+#[test]
+fn a_trial_that_makes_the_process_too_large_is_stopped_alone() {
+    let (mut study, _) = study(1);
+    let evaluator = Arc::new(Priced::default());
+    study.evaluator = evaluator.clone();
+    study.budget = Budget { trials: Some(12), memory: Some(1_000), ..Budget::default() };
+    // As if the process grew with every tenth look.
+    let looks = AtomicU64::new(0);
+    study.memory_probe = Some(Box::new(move || Some(if looks.fetch_add(1, Ordering::SeqCst) % 10 == 3 { 2_000 } else { 10 })));
+    let trials = study.run(&Cancel::new()).unwrap().trials;
+    let stopped = trials.iter().filter(|trial| trial.reason.as_deref().is_some_and(|why| why.contains("stopped"))).count();
+    assert_eq!(trials.len(), 12);
+    assert!((1..6).contains(&stopped), "{stopped} of 12 were stopped");
+}
