@@ -79,6 +79,9 @@ pub struct Budget {
     /// End after this many trials.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub trials: Option<u64>,
+    /// Memory that the process may use, such as `4GB`; default four fifths of what is free.
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory_limit: Option<u64>,
     /// Trials that run at once; the trials are the same for any number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub workers: Option<u64>,
@@ -101,6 +104,9 @@ pub struct Fit {
     /// The column to predict.
     #[arg(long, value_name = "COL")]
     pub target: String,
+    /// A column that says how much each row counts; it is no feature.
+    #[arg(long, value_name = "COL")]
+    pub weights: Option<String>,
     /// What the target is.
     #[arg(long, value_parser = ["auto", "classification", "regression"], default_value = "auto")]
     pub task: String,
@@ -121,6 +127,13 @@ pub struct Fit {
     pub format: Format,
     #[command(flatten)]
     pub budget: Budget,
+}
+
+fn memory(text: &str) -> Result<u64, String> {
+    match text.parse::<bytesize::ByteSize>().map(|size| size.as_u64()) {
+        Ok(size) if size > 0 => Ok(size),
+        _ => Err(format!("`{text}` is not a size of memory; write for example `4GB` or `800MB`")),
+    }
 }
 
 fn metric(name: &str) -> Result<Metric, String> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use automl_core::{Cancel, Evaluation, Genotype, Observer, Trial};
-use automl_ops::pipeline::Pipeline;
+use automl_ops::pipeline::{Pipeline, Shared};
 use automl_ops::{About, Metric, Model, Training, Validated};
 
 use crate::error::CliError;
@@ -115,7 +115,8 @@ impl Keeper {
         let refit = if late {
             None
         } else {
-            Pipeline::fit(genotype, &self.training.x, &self.training.y, seed, &token).ok().filter(|_| !token.is_cancelled())
+            let fitted = Pipeline::fit_on(genotype, &self.training.data(), seed, &token, &Shared::nothing());
+            fitted.ok().filter(|_| !token.is_cancelled())
         };
         let (pipelines, made) = match (refit, validated) {
             (Some(pipeline), _) => (vec![pipeline], Final::AllRows),

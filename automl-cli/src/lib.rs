@@ -15,6 +15,7 @@ pub mod config;
 pub mod duration;
 mod error;
 mod keeper;
+mod memory;
 mod output;
 mod progress;
 mod run_config;

@@ -52,6 +52,9 @@ pub struct StudySettings {
     /// Longest time of one trial; an eighth of the time limit where absent.
     #[serde(skip_serializing_if = "Option::is_none", with = "time")]
     pub trial_time: Option<Duration>,
+    /// Memory that the process may use, such as `4 GB`; four fifths of what is free at the start where absent.
+    #[serde(skip_serializing_if = "Option::is_none", with = "size")]
+    pub memory_limit: Option<u64>,
     /// Trials that run at once; the number of cores where absent.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "positive")]
     pub workers: Option<usize>,
@@ -69,6 +72,7 @@ impl Default for StudySettings {
             patience: None,
             target: None,
             trial_time: None,
+            memory_limit: None,
             workers: None,
             lag: 7,
             starts: true,
@@ -114,6 +118,23 @@ fn positive<'de, D: Deserializer<'de>, N: Deserialize<'de> + Default + PartialEq
         return Err(D::Error::custom("expected at least 1; leave the setting out where it does not matter"));
     }
     Ok(number)
+}
+
+/// Sizes of memory as people write them.
+mod size {
+    use bytesize::ByteSize;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[expect(clippy::ref_option, reason = "serde asks for a reference to the field")]
+    pub fn serialize<S: Serializer>(size: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+        size.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+        let expected = |_| D::Error::custom("expected a size such as `4 GB` or `800MB`");
+        let size = ByteSize::deserialize(deserializer).map_err(expected)?.as_u64();
+        if size == 0 { Err(D::Error::custom("expected a size above 0, such as `4 GB`")) } else { Ok(Some(size)) }
+    }
 }
 
 /// Durations as people write them.

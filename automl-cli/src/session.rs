@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use automl_core::study::{Ended, seed_of};
 use automl_core::{Budget, Evaluator, Journal, Objective, SearchSpace, State, Study, Trial};
-use automl_ops::{Metric, PipelineSpace, TabularEvaluator, Training};
+use automl_ops::pipeline::CacheStats;
+use automl_ops::{PipelineSpace, TabularEvaluator};
 
 use crate::error::CliError;
 use crate::keeper::{Final, Keeper};
+use crate::memory;
 use crate::output;
 use crate::progress::{Plan, Progress};
 use crate::run_config::RunConfig;
@@ -29,8 +31,8 @@ pub struct Built {
     pub evaluator: Arc<dyn Evaluator>,
     /// Where candidates come from.
     pub space: Arc<dyn SearchSpace>,
-    /// The training table and the metric, where the evaluator is the one of tables.
-    pub table: Option<(Arc<Training>, Metric)>,
+    /// The same as what judges tables, where it is that.
+    pub table: Option<Arc<TabularEvaluator>>,
 }
 
 /// Builds the evaluator and the space of a config; reads the data, and notes what is odd about it unless `quiet`.
@@ -45,13 +47,13 @@ pub fn build(config: &RunConfig, quiet: bool) -> Result<Built, CliError> {
         for text in training.notes.iter().filter(|_| !quiet) {
             output::note(&format!("note: {text}"));
         }
-        let evaluator = TabularEvaluator::new(training.clone(), tabular.metric, tabular.validation, workers)?;
+        let evaluator = Arc::new(TabularEvaluator::new(training.clone(), tabular.metric, tabular.validation, workers)?);
         let metric = evaluator.metric();
         let space: Arc<dyn SearchSpace> = match &config.space {
             Some(space) => space.clone(),
             None => Arc::new(PipelineSpace::fitting(&training, metric)?),
         };
-        return Ok(Built { evaluator: Arc::new(evaluator), space, table: Some((training, metric)) });
+        return Ok(Built { evaluator: evaluator.clone(), space, table: Some(evaluator) });
     }
     let evaluator = config.evaluator.build(workers)?;
     let space = match &config.space {
@@ -98,6 +100,10 @@ pub struct Finished {
     pub run_dir: Option<PathBuf>,
     /// The exit code: 0, or that of a signal.
     pub code: u8,
+    /// Work that candidates shared, where the evaluator is the one of tables.
+    pub shared: Option<CacheStats>,
+    /// The most memory that the process used, in bytes.
+    pub peak_memory: Option<u64>,
     /// Seconds in all.
     pub seconds: f64,
 }
@@ -131,7 +137,9 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     let limit = config.study.time_limit();
     let end = limit.map(|limit| start + limit);
     let keeper = match (&built.table, &config.out) {
-        (Some((training, metric)), Some(out)) => Some(Keeper::start(training.clone(), *metric, config.seed, out.clone())?),
+        (Some(table), Some(out)) => {
+            Some(Keeper::start(table.training().clone(), table.metric(), config.seed, out.clone())?)
+        }
         _ => None,
     };
     // Made late, so that a run that cannot begin leaves nothing behind.
@@ -159,7 +167,9 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         patience: config.study.patience,
         target: config.study.target.and_then(|target| Some(objectives.first()?.loss(target))),
         trial_time: config.study.trial_time(),
+        memory: config.study.memory_limit.or_else(memory::default_limit),
     };
+    study.memory_probe = Some(Box::new(memory::used));
     let plan = Plan { objective: first(&objectives)?, deadline, trials: config.study.trials };
     let progress = Progress::start(plan, quiet);
     study.observers.push(progress.observer());
@@ -188,6 +198,8 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         model: keeper.and(config.out),
         run_dir,
         code: signals.exit_code(0),
+        shared: built.table.map(|table| table.cache_stats()),
+        peak_memory: memory::peak(),
         seconds: start.elapsed().as_secs_f64(),
     })
 }

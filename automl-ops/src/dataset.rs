@@ -186,6 +186,26 @@ fn median(column: &Column) -> Option<f32> {
     Some(*values.select_nth_unstable_by(middle, f32::total_cmp).1)
 }
 
+/// Takes the column of row weights out of a table.
+///
+/// # Errors
+/// [`DataError::Weights`] where the column holds no numbers, or one that is missing, negative or too large, or nothing above 0.
+pub fn take_weights(table: &mut Table, name: &str) -> Result<Vec<f32>, DataError> {
+    let column = table.drop_column(name)?;
+    let problem = |problem: String| DataError::Weights { file: table.name.clone(), column: name.to_owned(), problem };
+    let ColumnData::Numeric(values) = column.data else {
+        return Err(problem(format!("its values are of the type {}, not numbers", column.data.kind().name())));
+    };
+    if let Some(row) = values.iter().position(|value| !(0.0..=1e12).contains(value)) {
+        let found = if values[row].is_nan() { "missing".to_owned() } else { values[row].to_string() };
+        return Err(problem(format!("row {} is {found}; a weight is a number from 0 to 1e12", row + 1)));
+    }
+    if values.iter().all(|value| *value == 0.0) {
+        return Err(problem("all its values are 0: no row would count".into()));
+    }
+    Ok(values.into_iter().map(|value| value as f32).collect())
+}
+
 /// The target column of a training table, with the rows that have one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetColumn {

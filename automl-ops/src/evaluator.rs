@@ -5,17 +5,20 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use automl_core::hash::StableHash;
-use automl_core::{Direction, EvalContext, Evaluation, Evaluator, Genotype, Objective, SearchSpace, Stop, plugin};
+use automl_core::{Cancel, Direction, EvalContext, Evaluation, Evaluator, Genotype, Objective, Price, SearchSpace, Stop, plugin};
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cost::Shape;
 use crate::frame::Frame;
 use crate::metrics::{Metric, MetricError, Predictions, Task, Truth};
 use crate::operator::Target;
-use crate::pipeline::{self, Pipeline, PipelineError};
+use crate::pipeline::{self, Cache, CacheStats, Part, Pipeline, PipelineError, Shared, take_weights};
 use crate::space::PipelineSpace;
 use crate::split;
 use crate::table::{ColumnType, ReadOptions};
@@ -75,6 +78,9 @@ pub struct Tabular {
     pub metric: Option<Metric>,
     /// How candidates are validated.
     pub validation: Validation,
+    /// The column that says how much each row counts, when fitting and when scoring; it is no feature.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
     /// Types of columns, where the values would suggest another.
     pub types: BTreeMap<String, ColumnType>,
 }
@@ -87,6 +93,7 @@ impl Default for Tabular {
             task: None,
             metric: None,
             validation: Validation::Auto,
+            weights: None,
             types: BTreeMap::new(),
         }
     }
@@ -101,7 +108,7 @@ impl Tabular {
     /// [`crate::table::DataError`].
     pub fn read(&self) -> Result<Training, crate::table::DataError> {
         let options = ReadOptions { types: self.types.clone(), ..ReadOptions::default() };
-        Training::read(&self.train, &self.target, self.task, &options)
+        Training::read(&self.train, &self.target, self.weights.as_deref(), self.task, &options)
     }
 }
 
@@ -126,6 +133,10 @@ pub struct TabularEvaluator {
     metric: Metric,
     validation: Validation,
     folds: Mutex<BTreeMap<(u64, u64), Folds>>,
+    cache: Cache,
+    shape: Shape,
+    /// Threads of a pool.
+    threads: usize,
     pools: Mutex<Vec<rayon::ThreadPool>>,
 }
 
@@ -133,10 +144,21 @@ pub struct TabularEvaluator {
 type Folds = Arc<Vec<Fold>>;
 
 struct Fold {
-    x: Frame,
-    y: Target,
+    /// The training rows.
+    part: Part,
+    /// Features of the rows held out.
     held: Frame,
     rows: Vec<u32>,
+    /// Tells the fold's rows from all others.
+    key: u64,
+}
+
+/// One fold of a candidate.
+struct FittedFold {
+    pipeline: Pipeline,
+    predictions: Vec<f32>,
+    /// Whether the fit was cut short by its share of the time.
+    cut: bool,
 }
 
 /// The models of a validated candidate, handed to observers.
@@ -173,7 +195,15 @@ impl TabularEvaluator {
         let pools: Result<Vec<_>, _> =
             (0..workers.max(1)).map(|_| rayon::ThreadPoolBuilder::new().num_threads(threads).build()).collect();
         let validation = validation.resolve(training.rows());
-        Ok(Self { training, metric, validation, folds: Mutex::default(), pools: Mutex::new(pools?) })
+        let cache = Cache::new(cache_bytes(&training));
+        let shape = pipeline::shape(&training.x, &training.y);
+        let folds = Mutex::default();
+        Ok(Self { training, metric, validation, folds, cache, shape, threads, pools: Mutex::new(pools?) })
+    }
+
+    /// What the candidates shared so far.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.stats()
     }
 
     /// The metric that decides.
@@ -211,6 +241,7 @@ impl TabularEvaluator {
 
     fn make_folds(&self, seed: u64, fidelity: f64) -> Vec<Fold> {
         let Training { x, y, .. } = self.training.as_ref();
+        let data = self.training.data();
         let rows = x.rows();
         let held: Vec<Vec<u32>> = match (self.validation, y) {
             (Validation::Holdout { fraction }, Target::Classes { codes, classes }) => {
@@ -220,7 +251,7 @@ impl TabularEvaluator {
             (Validation::Kfold { folds }, _) => pipeline::folds(y, folds.min(rows), seed),
             (Validation::Auto, _) => pipeline::folds(y, 5.min(rows), seed),
         };
-        let fold = |held: Vec<u32>| {
+        let fold = |(index, held): (usize, Vec<u32>)| {
             let mut kept = split::complement(rows, &held);
             if fidelity < 1.0 {
                 // The first of as many stratified folds as make up the share.
@@ -231,13 +262,13 @@ impl TabularEvaluator {
                 part.sort_unstable();
                 kept = part.into_iter().filter_map(|index| kept.get(index as usize).copied()).collect();
             }
-            Fold { x: x.take(&kept), y: y.take(&kept), held: x.take(&held), rows: held }
+            let key = StableHash::new("fold").number(self.training.fingerprint).number(seed).number(fidelity.to_bits());
+            Fold { part: data.take(&kept), held: x.take(&held), rows: held, key: key.number(index as u64).finish() }
         };
-        held.into_iter().filter(|held| !held.is_empty() && held.len() < rows).map(fold).collect()
+        held.into_iter().filter(|held| !held.is_empty() && held.len() < rows).enumerate().map(fold).collect()
     }
 
     fn validate(&self, genotype: &Genotype, cx: &mut dyn EvalContext) -> Result<Evaluation, Stop> {
-        let width = self.training.y.width();
         let (seed, cancel) = (cx.seed(), cx.cancel().clone());
         let folds = self.folds(seed, cx.fidelity());
         if folds.is_empty() {
@@ -245,19 +276,11 @@ impl TabularEvaluator {
         }
         let mut found = Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new() };
         let (mut by_fold, mut cut) = (Vec::new(), 0);
-        for (index, fold) in folds.iter().enumerate() {
-            // Each fold gets its share of the trial's time: an ensemble that is cut then is still a model with a score.
-            let share = cancel.share(folds.len() - index);
-            let pipeline = Pipeline::fit(genotype, &fold.x, &fold.y, seed, &share).map_err(stop)?;
-            cut += u32::from(share.is_cancelled());
-            let predictions = pipeline.predict(&fold.held, &cancel).map_err(stop)?;
-            if predictions.len() != fold.rows.len() * width || predictions.iter().any(|value| !value.is_finite()) {
-                return Err(Stop::Failed("a prediction is not a finite number".into()));
-            }
-            let score = self.score(self.metric, &fold.rows, &predictions);
-            let objective = self.objective();
-            if let Ok(score) = score {
-                let told = cx.report(index as u64, &[objective.loss(score)]);
+        for (index, (fold, fitted)) in folds.iter().zip(self.fit_folds(genotype, &folds, seed, &cancel)).enumerate() {
+            let FittedFold { pipeline, predictions, cut: early } = fitted?;
+            cut += u32::from(early);
+            if let Ok(score) = self.score(self.metric, &fold.rows, &predictions) {
+                let told = cx.report(index as u64, &[self.objective().loss(score)]);
                 // With the last fold done, nothing is left to stop.
                 if index + 1 < folds.len() {
                     told?;
@@ -284,29 +307,76 @@ impl TabularEvaluator {
         Ok(Evaluation { losses: vec![self.objective().loss(score)], metrics, artifact: Some(Arc::new(found)) })
     }
 
+    /// The folds of a candidate, side by side where the pool has threads for it; in the order of the folds.
+    fn fit_folds(&self, genotype: &Genotype, folds: &[Fold], seed: u64, cancel: &Cancel) -> Vec<Result<FittedFold, Stop>> {
+        let (left, failed) = (AtomicUsize::new(folds.len()), AtomicUsize::new(folds.len()));
+        let fit = |(index, fold): (usize, &Fold)| {
+            // Each fold gets its share of the trial's time: an ensemble that is cut then is still a model with a score.
+            let rounds = left.fetch_sub(1, Ordering::Relaxed).div_ceil(rayon::current_num_threads());
+            // The first fold that fails speaks for the candidate; those before it have to be seen, those behind it do not.
+            if failed.load(Ordering::Relaxed) < index {
+                return Err(Stop::Cancelled);
+            }
+            let result = self.fit_fold(genotype, fold, seed, cancel, &cancel.share(rounds));
+            if result.is_err() {
+                failed.fetch_min(index, Ordering::Relaxed);
+            }
+            result
+        };
+        folds.par_iter().enumerate().map(fit).collect()
+    }
+
+    fn fit_fold(
+        &self,
+        genotype: &Genotype,
+        fold: &Fold,
+        seed: u64,
+        cancel: &Cancel,
+        share: &Cancel,
+    ) -> Result<FittedFold, Stop> {
+        let shared = Shared::new(&self.cache, fold.key);
+        let pipeline = Pipeline::fit_on(genotype, &fold.part.data(), seed, share, &shared).map_err(stop)?;
+        let cut = share.is_cancelled();
+        // What a fit that was cut short says must not be shared.
+        let shared = if cut { Shared::nothing() } else { shared };
+        let predictions = pipeline.predict_on(&fold.held, cancel, &shared).map_err(stop)?;
+        let width = self.training.y.width();
+        if predictions.len() != fold.rows.len() * width || predictions.iter().any(|value| !value.is_finite()) {
+            return Err(Stop::Failed("a prediction is not a finite number".into()));
+        }
+        Ok(FittedFold { pipeline, predictions, cut })
+    }
+
     fn objective(&self) -> Objective {
         let direction = if self.metric.maximize() { Direction::Maximize } else { Direction::Minimize };
         Objective { name: self.metric.name().to_owned(), direction }
     }
 
     fn score(&self, metric: Metric, rows: &[u32], predictions: &[f32]) -> Result<f64, MetricError> {
-        score(metric, &self.training.y.take(rows), predictions)
+        let weights = self.training.weights.as_ref().map(|weights| take_weights(weights, rows));
+        score(metric, &self.training.y.take(rows), predictions, weights.as_deref())
     }
+}
+
+/// Bytes for shared work: twice the features, with a floor that small tables can use and a ceiling.
+fn cache_bytes(training: &Training) -> usize {
+    let cells = training.x.rows() * training.x.columns().len();
+    (8 * cells).clamp(64 << 20, 1 << 30)
 }
 
 /// The score of predictions (row by row, as wide as the target) against a target.
 ///
 /// # Errors
 /// [`MetricError`] where the score is undefined.
-pub fn score(metric: Metric, truth: &Target, predictions: &[f32]) -> Result<f64, MetricError> {
+pub fn score(metric: Metric, truth: &Target, predictions: &[f32], weights: Option<&[f32]>) -> Result<f64, MetricError> {
     match truth {
         Target::Classes { codes, classes } => {
             let predictions = Predictions::Probabilities { values: predictions, classes: *classes };
-            metric.score(Truth::Classes(codes), predictions, None)
+            metric.score(Truth::Classes(codes), predictions, weights)
         }
         Target::Values(values) => {
             let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-            metric.score(Truth::Values(&values), Predictions::Values(predictions), None)
+            metric.score(Truth::Values(&values), Predictions::Values(predictions), weights)
         }
     }
 }
@@ -321,6 +391,19 @@ fn stop(error: PipelineError) -> Stop {
 impl Evaluator for TabularEvaluator {
     fn objectives(&self) -> Vec<Objective> {
         vec![self.objective()]
+    }
+
+    fn price(&self, genotype: &Genotype, fidelity: f64) -> Option<Price> {
+        let rows = self.training.rows() as f64;
+        let (folds, share) = match self.validation {
+            Validation::Kfold { folds } => (folds as f64, 1.0 - 1.0 / folds as f64),
+            Validation::Holdout { fraction } => (1.0, 1.0 - fraction),
+            Validation::Auto => (5.0, 0.8),
+        };
+        let shape = Shape { rows: (rows * share * fidelity).max(1.0), ..self.shape };
+        let fold = pipeline::price(genotype, shape)?;
+        let at_once = folds.min(self.threads as f64);
+        Some(Price { seconds: folds * fold.seconds, bytes: at_once * fold.bytes })
     }
 
     fn evaluate(&self, genotype: &Genotype, cx: &mut dyn EvalContext) -> Result<Evaluation, Stop> {

@@ -235,6 +235,14 @@ impl Frame {
         }
     }
 
+    /// The numbers row by row.
+    ///
+    /// # Errors
+    /// [`OperatorError::Kind`] unless all columns are numbers.
+    pub fn row_major(&self) -> Result<Vec<f32>, OperatorError> {
+        Ok(self.matrix()?.into_raw_vec_and_offset().0)
+    }
+
     /// A row-major matrix of rows × columns, for learners that want one.
     ///
     /// # Errors

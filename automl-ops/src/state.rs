@@ -55,6 +55,17 @@ impl State {
         self.values.insert(name.to_owned(), serde_json::to_value(value).unwrap_or_default());
     }
 
+    /// Bytes of the arrays.
+    pub fn bytes(&self) -> usize {
+        let bytes = |array: &Array| match array {
+            Array::U8(values) => values.len(),
+            Array::U32(values) => 4 * values.len(),
+            Array::F32(values) => 4 * values.len(),
+            Array::F64(values) => 8 * values.len(),
+        };
+        self.arrays.values().map(bytes).sum()
+    }
+
     /// Adds an array.
     pub fn put_array(&mut self, name: &str, array: Array) {
         self.arrays.insert(name.to_owned(), array);

@@ -26,7 +26,7 @@ fn read_csv(text: &str, target: &str, task: Option<Task>) -> Result<Training, St
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("train.csv");
     fs::write(&path, text).unwrap();
-    Training::read(&path, target, task, &ReadOptions::default()).map_err(|error| error.to_string())
+    Training::read(&path, target, None, task, &ReadOptions::default()).map_err(|error| error.to_string())
 }
 
 fn codes(training: &Training) -> (&[u32], Vec<&str>) {

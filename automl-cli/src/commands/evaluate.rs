@@ -47,6 +47,6 @@ pub fn metrics(
     let Predictions { values, width } = model.predict(&table, &Cancel::new())?;
     let scored: Vec<f32> = rows.iter().flat_map(|&row| values[row * width..(row + 1) * width].iter().copied()).collect();
     let fitting = Metric::ALL.into_iter().filter(|metric| metric.task() == model.about.task);
-    let metrics = fitting.filter_map(|metric| Some((metric.name(), score(metric, &truth, &scored).ok()?))).collect();
+    let metrics = fitting.filter_map(|metric| Some((metric.name(), score(metric, &truth, &scored, None).ok()?))).collect();
     Ok((rows.len(), metrics))
 }

@@ -24,6 +24,7 @@ pub fn run(fit: Fit, start: Instant, quiet: bool) -> Result<u8, CliError> {
         overrides
             .push(setting("evaluator.task", if task == automl_ops::Task::Regression { "regression" } else { "classification" }));
     }
+    overrides.extend(fit.weights.map(|weights| setting("evaluator.weights", &weights)));
     overrides.extend(fit.metric.map(|metric| setting("evaluator.metric", metric.name())));
     overrides.extend(budget(&fit.budget));
     let source = fit.config.map_or_else(|| Source::text("fit.toml", ""), Source::path);
@@ -42,6 +43,7 @@ pub fn budget(budget: &Budget) -> Vec<String> {
     overrides.extend(budget.time_limit.map(|time| setting("study.time_limit", &crate::duration::format(time))));
     overrides.extend(budget.trials.map(|trials| format!("study.trials={trials}")));
     overrides.extend(budget.workers.map(|workers| format!("study.workers={workers}")));
+    overrides.extend(budget.memory_limit.map(|bytes| format!("study.memory_limit={bytes}")));
     overrides.extend(budget.seed.map(|seed| format!("seed={seed}")));
     overrides.extend(budget.set.iter().cloned());
     overrides

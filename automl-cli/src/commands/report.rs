@@ -47,6 +47,13 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
             "ended": finished.ended,
             "model": finished.model,
             "run_dir": finished.run_dir,
+            "shared_work": finished.shared.map(|shared| json!({
+                "hits": shared.hits,
+                "misses": shared.misses,
+                "seconds_saved": shared.saved,
+                "seconds_spent": shared.spent,
+            })),
+            "peak_memory": finished.peak_memory,
             "seconds": finished.seconds,
         });
         output::result(|out| writeln!(out, "{value}"))?;
@@ -77,6 +84,13 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
         }
         if let Some(run_dir) = &finished.run_dir {
             writeln!(out, "{:<12} {}  (`automl trials` lists it, `automl resume` goes on)", "run", run_dir.display())?;
+        }
+        if let Some(shared) = finished.shared.filter(|shared| shared.hits > 0) {
+            let rate = 100.0 * shared.hits as f64 / (shared.hits + shared.misses) as f64;
+            writeln!(out, "{:<12} {rate:.0} % of the steps before a model, {:.1} s saved", "shared", shared.saved)?;
+        }
+        if let Some(peak) = finished.peak_memory {
+            writeln!(out, "{:<12} {:.0} MB at most", "memory", peak as f64 / 1e6)?;
         }
         writeln!(out, "{:<12} {:.1} s", "time", finished.seconds)
     })?;

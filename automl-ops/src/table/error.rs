@@ -63,6 +63,16 @@ pub enum DataError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// A column of row weights that cannot be used.
+    #[error("{file}: the weights `{column}` cannot be used: {problem}")]
+    Weights {
+        /// The path as given.
+        file: String,
+        /// Name of the column.
+        column: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A column of another type, or of categories with other codes, than the model knows.
     #[error(
         "{file}: the column `{column}` has another type or other category codes than in training; read the file with the model's schema"

@@ -87,7 +87,7 @@ pub fn table(rows: usize, task: Task, seed: u64) -> Table {
 
 /// The table made ready.
 pub fn training(rows: usize, task: Task, seed: u64) -> Training {
-    Training::new(table(rows, task, seed), "y", None).unwrap()
+    Training::new(table(rows, task, seed), "y", None, None).unwrap()
 }
 
 /// The bits of predictions, so that comparisons are exact.

@@ -1,0 +1,130 @@
+//! A genotype with its operators looked up, its parameters complete and its price known.
+
+use automl_core::hash::StableHash;
+use automl_core::{Cancel, Genotype, Params, Price};
+
+use super::{Data, INNER_FOLDS, PipelineError};
+use crate::cost::Shape;
+use crate::frame::{Frame, Values};
+use crate::kinds::{PREDICTION, RAW};
+use crate::operator::{self as registry, Fit, Fitted, OperatorError, TabularOperator, Target};
+
+/// Columns that a date or a text becomes.
+const PARTS: f64 = 6.0;
+
+/// A genotype that can be run.
+pub(super) struct Plan {
+    pub vertices: Vec<Vertex>,
+    /// Number of sources.
+    pub first: usize,
+}
+
+/// One operator of a plan.
+pub(super) struct Vertex {
+    pub op: &'static dyn TabularOperator,
+    pub inputs: Vec<usize>,
+    pub params: Params,
+    pub seed: u64,
+    /// A hash of the vertex and all before it: two vertices of one key on the same data learn the same.
+    pub key: u64,
+}
+
+impl Plan {
+    pub fn new(genotype: &Genotype, seed: u64) -> Result<Self, PipelineError> {
+        genotype.check()?;
+        let first = genotype.nodes.iter().take_while(|node| node.inputs.is_empty()).count();
+        let mut vertices: Vec<Vertex> = Vec::new();
+        for node in &genotype.nodes[first..] {
+            let op = registry::operator(&node.op)?;
+            let params = complete(op, &node.params)?;
+            // The same operator with the same parameters draws the same numbers wherever it stands.
+            let seed = params.iter().fold(StableHash::new("vertex").number(seed).text(&node.op), |hash, (name, value)| {
+                hash.text(name).text(&value.to_string())
+            });
+            let seed = seed.finish();
+            let key_of = |input: usize| input.checked_sub(first).and_then(|at| vertices.get(at)).map_or(0, |vertex| vertex.key);
+            let key = node.inputs.iter().fold(StableHash::new("sub-graph").number(seed), |hash, &at| hash.number(key_of(at)));
+            vertices.push(Vertex { op, inputs: node.inputs.clone(), params, seed, key: key.finish() });
+        }
+        if first != 1 || vertices.is_empty() || vertices.iter().any(|vertex| vertex.inputs.is_empty()) {
+            let problem = "a pipeline reads one source, `input`, and every later vertex reads an earlier one";
+            return Err(automl_core::Error::Outside(problem.into()).into());
+        }
+        match vertices.last() {
+            Some(last) if last.op.output() == PREDICTION => Ok(Self { vertices, first }),
+            last => Err(PipelineError::NoEstimator(last.map_or_else(String::new, |last| last.op.name().to_owned()))),
+        }
+    }
+
+    /// What one fit on data of this shape takes, with the output of all vertices in memory at once.
+    pub fn price(&self, source: Shape) -> Price {
+        let mut shapes = vec![source];
+        let (mut price, mut held, mut peak) = (Price::default(), 0.0, 0.0_f64);
+        for (index, vertex) in self.vertices.iter().enumerate() {
+            let inputs = || vertex.inputs.iter().filter_map(|&input| shapes.get(input));
+            let shape = Shape {
+                columns: inputs().map(|shape| shape.columns).sum(),
+                levels: inputs().map(|shape| shape.levels).sum(),
+                ..source
+            };
+            let cost = vertex.op.cost(&shape, &vertex.params);
+            let inner = index + 1 < self.vertices.len() && vertex.op.cross_fits();
+            price.seconds += cost.seconds * if inner { 1.0 + INNER_FOLDS as f64 } else { 1.0 };
+            peak = peak.max(held + cost.bytes);
+            let emits = if vertex.op.output() == PREDICTION && cost.columns == 2.0 { 1.0 } else { cost.columns };
+            held += 4.0 * source.rows * emits;
+            let levels = if vertex.op.output() == RAW { shape.levels } else { 0.0 };
+            shapes.push(Shape { columns: emits, levels, ..source });
+        }
+        price.bytes = peak.max(held);
+        price
+    }
+}
+
+/// The shape of a training table.
+pub fn shape(x: &Frame, y: &Target) -> Shape {
+    let (mut columns, mut levels) = (0.0, 0.0);
+    for column in x.columns() {
+        match column.values() {
+            Values::Numeric(_) => columns += 1.0,
+            Values::Category { levels: of, .. } => {
+                columns += 1.0;
+                levels += f64::from(*of);
+            }
+            Values::DateTime(_) | Values::Text(_) => columns += PARTS,
+        }
+    }
+    Shape { rows: x.rows() as f64, columns, levels, classes: y.width() as f64 }
+}
+
+/// The parameters given, and the defaults of those that are not.
+fn complete(op: &dyn TabularOperator, given: &Params) -> Result<Params, automl_core::Error> {
+    let declared = op.params();
+    if let Some(name) = given.keys().find(|name| !declared.iter().any(|param| param.name == name.as_str())) {
+        let known: Vec<String> = declared.iter().map(|param| format!("`{}`", param.name)).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let place = format!("{}.{name}", op.name());
+        return Err(automl_core::Error::config(place, format!("there is no such parameter; the operator has {known}")));
+    }
+    let mut params = Params::new();
+    for param in declared {
+        if !param.applies(&params) {
+            continue;
+        }
+        let value = given.get(param.name.as_ref()).unwrap_or(&param.default).clone();
+        if param.domain.answer(&value).is_none() {
+            let place = format!("{}.{}", op.name(), param.name);
+            return Err(automl_core::Error::config(place, format!("{value} is not in {:?}", param.domain)));
+        }
+        params.insert(param.name.to_string(), value);
+    }
+    Ok(params)
+}
+
+impl Vertex {
+    /// Fits the operator alone; `data` has the features that the vertex reads.
+    pub fn fit(&self, data: &Data<'_>, cancel: &Cancel) -> Result<Box<dyn Fitted>, OperatorError> {
+        let Data { x, y, weights } = *data;
+        self.op.fit(&Fit { x, y, weights, params: &self.params, seed: self.seed, cancel })
+    }
+}
