@@ -119,6 +119,9 @@ pub struct Fit {
     /// Settings of the run; flags override them.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Candidates that the final model may join, at most; 1: the best alone [default: 20].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub ensemble: Option<u64>,
     /// Where the model goes.
     #[arg(long, value_name = "FILE", default_value = "model.automl")]
     pub out: PathBuf,

@@ -1,26 +1,32 @@
 //! Keeps the best model of a run, in memory and on disk, from the first moment to the end.
 //!
 //! A file that `automl predict` accepts exists at once: first a constant prediction, then the models of the best candidate's
-//! folds, at last one model on all rows where the time allows that.
+//! folds, at last the best candidates joined, each fitted on all rows where the time allows that.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use automl_core::{Cancel, Evaluation, Genotype, Observer, Trial};
+use automl_ops::ensemble::{Candidates, Ensemble};
 use automl_ops::pipeline::{Pipeline, Shared};
 use automl_ops::{About, Metric, Model, Training, Validated};
 
 use crate::error::CliError;
 use crate::output;
 
-/// The best candidate of a run so far, shared between the study's observer and the end of the run.
+/// Bytes for the models of candidates that may be joined, beside those of the training table.
+const ROOM: usize = 96 << 20;
+
+/// The best candidates of a run so far, shared between the study's observer and the end of the run.
 #[derive(Clone)]
 pub struct Keeper {
     training: Arc<Training>,
     metric: Metric,
     seed: u64,
     out: PathBuf,
+    /// Candidates that may be joined.
+    members: usize,
     /// What the file holds before anything is found.
     first: Final,
     best: Arc<Mutex<Best>>,
@@ -28,23 +34,48 @@ pub struct Keeper {
 
 #[derive(Default)]
 struct Best {
-    loss: Option<f64>,
-    score: Option<f64>,
-    validated: Option<Arc<Validated>>,
-    seconds: f64,
+    /// The best candidates with their fold models, best first.
+    kept: Vec<Kept>,
+    bytes: usize,
     /// Whether the file is older than the best candidate.
     stale: bool,
     written: Option<(Instant, Duration)>,
 }
 
+/// A candidate whose models are kept.
+struct Kept {
+    loss: f64,
+    score: Option<f64>,
+    genotype: Genotype,
+    validated: Arc<Validated>,
+    seconds: f64,
+    bytes: usize,
+}
+
+impl Best {
+    /// Keeps a candidate if it is among the best `count`, as far as there is room; the best one always.
+    fn add(&mut self, new: Kept, count: usize, room: usize) {
+        let place = self.kept.partition_point(|kept| kept.loss <= new.loss);
+        self.stale |= place == 0;
+        self.bytes += new.bytes;
+        self.kept.insert(place, new);
+        while self.kept.len() > 1 && (self.kept.len() > count.max(1) || self.bytes > room) {
+            // Of what does not fit together, the worst goes; one that takes half of the room alone goes before it.
+            let large = self.kept.iter().skip(1).rposition(|kept| kept.bytes > room / 2).map(|at| at + 1);
+            let gone = self.kept.remove(large.filter(|_| self.bytes > room).unwrap_or(self.kept.len() - 1));
+            self.bytes -= gone.bytes;
+        }
+    }
+}
+
 impl Keeper {
-    /// Starts with a constant prediction on disk, unless a model is there already.
+    /// Starts with a constant prediction on disk, unless a model is there already. At most `members` candidates are joined.
     ///
     /// # Errors
     /// Where the file cannot be written.
-    pub fn start(training: Arc<Training>, metric: Metric, seed: u64, out: PathBuf) -> Result<Self, CliError> {
+    pub fn start(training: Arc<Training>, metric: Metric, seed: u64, out: PathBuf, members: usize) -> Result<Self, CliError> {
         let first = if out.exists() { Final::Unchanged } else { Final::Constant };
-        let keeper = Self { training, metric, seed, out, first, best: Arc::default() };
+        let keeper = Self { training, metric, seed, out, members, first, best: Arc::default() };
         if first == Final::Constant {
             Model::constant(keeper.about(None), &keeper.training.y)
                 .write(&keeper.out)
@@ -80,51 +111,87 @@ impl Keeper {
 
     /// Writes the models of the best candidate's folds, but seldom enough that writing takes little of the time.
     fn write_folds(&self, best: &mut Best) {
-        let (true, Some(validated)) = (best.stale, &best.validated) else { return };
+        let (true, Some(first)) = (best.stale, best.kept.first()) else { return };
         if best.written.is_some_and(|(when, took)| when.elapsed() < (took * 20).max(Duration::from_millis(300))) {
             return;
         }
         let begin = Instant::now();
-        match Model::new(self.about(best.score), validated.pipelines.clone()).write(&self.out) {
+        match Model::new(self.about(first.score), first.validated.pipelines.clone()).write(&self.out) {
             Ok(()) => best.stale = false,
             Err(error) => output::note(&format!("warning: {error}; the best model is kept in memory")),
         }
         best.written = Some((Instant::now(), begin.elapsed()));
     }
 
-    /// Writes the final model: one pipeline on all rows if that can be fitted before `deadline`, else those of the folds.
+    /// Writes the final model: the best candidates joined, as far as that pays; each fitted on all rows where that can be done
+    /// before `deadline`, else with the models of its folds. Tells its score on rows that neither the models nor the weights saw.
     ///
     /// # Errors
-    /// Where the file cannot be written, or nothing was found.
-    pub fn finish(
-        &self,
-        genotype: &Genotype,
-        score: Option<f64>,
-        deadline: Option<Instant>,
-        cancel: &Cancel,
-        seed: u64,
-    ) -> Result<Final, CliError> {
-        let (validated, seconds) = {
-            let best = self.lock();
-            (best.validated.clone(), best.seconds)
-        };
-        // All rows take a little longer than all folds but one do together with their predictions.
-        let expected = validated.as_ref().map_or(0.0, |validated| 1.5 * seconds / validated.pipelines.len() as f64);
-        let late = deadline.is_some_and(|deadline| Instant::now() + Duration::from_secs_f64(expected) >= deadline);
+    /// Where the file cannot be written.
+    pub fn finish(&self, deadline: Option<Instant>, cancel: &Cancel, seed: u64) -> Result<(Final, Option<f64>), CliError> {
         let token = cancel.child(deadline);
-        let refit = if late {
-            None
-        } else {
-            let fitted = Pipeline::fit_on(genotype, &self.training.data(), seed, &token, &Shared::nothing());
-            fitted.ok().filter(|_| !token.is_cancelled())
+        let kept = std::mem::take(&mut self.lock().kept);
+        let Some(best) = kept.first() else { return Ok((Final::Unchanged, None)) };
+        let (ensemble, score) = self.join(&kept, &token);
+        let mut chosen: Vec<(f32, &Kept)> =
+            ensemble.weights.iter().copied().zip(&kept).filter(|(weight, _)| *weight > 0.0).collect();
+        chosen.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let (mut pipelines, mut refitted) = (Vec::new(), 0);
+        for (weight, candidate) in &chosen {
+            match self.refit(candidate, deadline, &token, seed) {
+                Some(pipeline) => {
+                    refitted += 1;
+                    pipelines.push((*weight, pipeline));
+                }
+                None => {
+                    let folds = &candidate.validated.pipelines;
+                    pipelines.extend(folds.iter().map(|pipeline| (weight / folds.len() as f32, pipeline.clone())));
+                }
+            }
+        }
+        let made = match (chosen.len(), refitted) {
+            (1, 1) => Final::AllRows,
+            (1, _) => Final::Folds(pipelines.len()),
+            (candidates, _) => Final::Ensemble { candidates, pipelines: pipelines.len() },
         };
-        let (pipelines, made) = match (refit, validated) {
-            (Some(pipeline), _) => (vec![pipeline], Final::AllRows),
-            (None, Some(validated)) => (validated.pipelines.clone(), Final::Folds(validated.pipelines.len())),
-            (None, None) => return Ok(Final::Unchanged),
+        let score = if chosen.len() > 1 { score.or(best.score) } else { best.score };
+        Model::ensemble(self.about(score), pipelines, ensemble.factors)
+            .write(&self.out)
+            .map_err(|error| self.unwritten(&error))?;
+        Ok((made, score))
+    }
+
+    /// Selects members among the candidates; the best alone where there are no others, or no time.
+    fn join(&self, kept: &[Kept], cancel: &Cancel) -> (Ensemble, Option<f64>) {
+        let alone = Ensemble { weights: vec![1.0], factors: Vec::new() };
+        let Some(first) = kept.first() else { return (alone, None) };
+        let rows = &first.validated.rows;
+        // Candidates of another seed or fidelity hold out other rows.
+        let fitting: Vec<&[f32]> = kept.iter().map(|kept| kept.validated.predictions.as_slice()).collect();
+        if self.members < 2 || kept.iter().any(|kept| kept.validated.rows != *rows) {
+            return (alone, None);
+        }
+        let truth = self.training.y.take(rows);
+        let weights = self.training.weights.as_ref().map(|weights| automl_ops::pipeline::take_weights(weights, rows));
+        let candidates = Candidates { metric: self.metric, truth: &truth, weights: weights.as_deref(), predictions: &fitting };
+        let ensemble = candidates.select(cancel);
+        let folds = match first.validated.folds.as_slice() {
+            [all] => vec![all / 2, all - all / 2],
+            folds => folds.to_vec(),
         };
-        Model::new(self.about(score), pipelines).write(&self.out).map_err(|error| self.unwritten(&error))?;
-        Ok(made)
+        let score = candidates.honest_score(&folds, cancel);
+        (ensemble, score)
+    }
+
+    /// The candidate on all rows; none where the time is too short for that.
+    fn refit(&self, candidate: &Kept, deadline: Option<Instant>, token: &Cancel, seed: u64) -> Option<Pipeline> {
+        // All rows take a little longer than all folds but one do together with their predictions.
+        let expected = 1.5 * candidate.seconds / candidate.validated.pipelines.len() as f64;
+        if deadline.is_some_and(|deadline| Instant::now() + Duration::from_secs_f64(expected) >= deadline) {
+            return None;
+        }
+        let fitted = Pipeline::fit_on(&candidate.genotype, &self.training.data(), seed, token, &Shared::nothing());
+        fitted.ok().filter(|_| !token.is_cancelled())
     }
 }
 
@@ -135,6 +202,13 @@ pub enum Final {
     AllRows,
     /// The mean of this many pipelines, one a fold.
     Folds(usize),
+    /// The weighted mean of several candidates.
+    Ensemble {
+        /// How many.
+        candidates: usize,
+        /// Fitted pipelines of all of them together.
+        pipelines: usize,
+    },
     /// The constant that stands in until something is found.
     Constant,
     /// What an earlier session or run left.
@@ -143,14 +217,17 @@ pub enum Final {
 
 impl Observer for Keeper {
     fn finished(&mut self, trial: &Trial, evaluation: Option<&Evaluation>) {
+        let artifact = evaluation.and_then(|evaluation| evaluation.artifact.clone());
+        let validated = artifact.and_then(|artifact| artifact.downcast::<Validated>().ok());
         let mut best = self.lock();
-        if let Some(loss) = trial.loss().filter(|loss| best.loss.is_none_or(|best| *loss < best)) {
-            best.loss = Some(loss);
-            best.score = trial.metrics.get(self.metric.name()).copied();
-            best.seconds = trial.seconds;
-            let artifact = evaluation.and_then(|evaluation| evaluation.artifact.clone());
-            best.validated = artifact.and_then(|artifact| artifact.downcast::<Validated>().ok());
-            best.stale = best.validated.is_some();
+        if let (Some(loss), Some(validated), true) = (trial.loss(), validated, trial.fidelity == 1.0) {
+            let last = best.kept.last().map_or(f64::INFINITY, |kept| kept.loss);
+            if best.kept.len() < self.members.max(1) || loss < last {
+                let (genotype, bytes) = (trial.genotype.clone(), validated.bytes());
+                let score = trial.metrics.get(self.metric.name()).copied();
+                let room = ROOM + 4 * self.training.rows() * self.training.x.columns().len();
+                best.add(Kept { loss, score, genotype, validated, seconds: trial.seconds, bytes }, self.members, room);
+            }
         }
         self.write_folds(&mut best);
     }

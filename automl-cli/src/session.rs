@@ -94,6 +94,8 @@ pub struct Finished {
     pub ended: String,
     /// What the final model is; none where the evaluator trains none.
     pub made: Option<Final>,
+    /// Score of the final model on rows that it did not see; none where it is no new one.
+    pub score: Option<f64>,
     /// The model file.
     pub model: Option<PathBuf>,
     /// The run directory.
@@ -138,7 +140,7 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     let end = limit.map(|limit| start + limit);
     let keeper = match (&built.table, &config.out) {
         (Some(table), Some(out)) => {
-            Some(Keeper::start(table.training().clone(), table.metric(), config.seed, out.clone())?)
+            Some(Keeper::start(table.training().clone(), table.metric(), config.seed, out.clone(), config.ensemble)?)
         }
         _ => None,
     };
@@ -178,14 +180,15 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     drop(progress);
 
     let mut made = keeper.as_ref().map(Keeper::first);
-    if let (Some(keeper), Some(best)) = (&keeper, outcome.best()) {
-        let score = best.losses.first().map(|loss| objectives[0].loss(*loss));
+    let mut score = None;
+    if let (Some(keeper), Some(_)) = (&keeper, outcome.best()) {
         // After a signal the user waits: a second is spent on the better model, no more.
         let interrupted = signals.token().is_cancelled();
         let until = if interrupted { Some(Instant::now() + Duration::from_secs(1)) } else { end.map(|end| end - WRITING) };
         let cancel = if interrupted { automl_core::Cancel::new() } else { signals.token().clone() };
         let seed = seed_of(config.seed, "evaluate", 0);
-        made = Some(keeper.finish(&best.genotype, score, until, &cancel, seed)?);
+        let (what, honest) = keeper.finish(until, &cancel, seed)?;
+        (made, score) = (Some(what), honest);
     }
     if let Ended::Journal(error) = &outcome.ended {
         output::note(&format!("warning: the journal could not be written any more, so the run ended early: {error}"));
@@ -195,6 +198,7 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         trials: outcome.trials,
         objectives,
         made,
+        score,
         model: keeper.and(config.out),
         run_dir,
         code: signals.exit_code(0),

@@ -169,6 +169,15 @@ pub struct Validated {
     pub predictions: Vec<f32>,
     /// The rows held out.
     pub rows: Vec<u32>,
+    /// How many of them each fold holds out, in order.
+    pub folds: Vec<usize>,
+}
+
+impl Validated {
+    /// About the bytes that the fitted pipelines take.
+    pub fn bytes(&self) -> usize {
+        self.pipelines.iter().flat_map(Pipeline::save).map(|state| 500 + state.bytes()).sum()
+    }
 }
 
 impl TabularEvaluator {
@@ -274,7 +283,7 @@ impl TabularEvaluator {
         if folds.is_empty() {
             return Err(Stop::Infeasible("the table has too few rows to hold any out".into()));
         }
-        let mut found = Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new() };
+        let mut found = Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new(), folds: Vec::new() };
         let (mut by_fold, mut cut) = (Vec::new(), 0);
         for (index, (fold, fitted)) in folds.iter().zip(self.fit_folds(genotype, &folds, seed, &cancel)).enumerate() {
             let FittedFold { pipeline, predictions, cut: early } = fitted?;
@@ -290,6 +299,7 @@ impl TabularEvaluator {
             found.pipelines.push(pipeline);
             found.predictions.extend(predictions);
             found.rows.extend(&fold.rows);
+            found.folds.push(fold.rows.len());
         }
         let score = match self.metric {
             // Models of different folds need not be calibrated alike, so ranks are compared within a fold.
@@ -326,14 +336,7 @@ impl TabularEvaluator {
         folds.par_iter().enumerate().map(fit).collect()
     }
 
-    fn fit_fold(
-        &self,
-        genotype: &Genotype,
-        fold: &Fold,
-        seed: u64,
-        cancel: &Cancel,
-        share: &Cancel,
-    ) -> Result<FittedFold, Stop> {
+    fn fit_fold(&self, genotype: &Genotype, fold: &Fold, seed: u64, cancel: &Cancel, share: &Cancel) -> Result<FittedFold, Stop> {
         let shared = Shared::new(&self.cache, fold.key);
         let pipeline = Pipeline::fit_on(genotype, &fold.part.data(), seed, share, &shared).map_err(stop)?;
         let cut = share.is_cancelled();

@@ -7,6 +7,7 @@
 pub mod conformance;
 pub mod cost;
 pub mod dataset;
+pub mod ensemble;
 pub mod evaluator;
 pub mod frame;
 pub mod kinds;

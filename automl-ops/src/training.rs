@@ -67,7 +67,8 @@ impl Training {
         if target_column.kind == ColumnType::Category {
             target_column.levels.clone_from(&column.labels);
         }
-        let weights = weights.map(|weights| column.rows.iter().filter_map(|&row| weights.get(row).copied()).collect::<Vec<f32>>());
+        let weights =
+            weights.map(|weights| column.rows.iter().filter_map(|&row| weights.get(row).copied()).collect::<Vec<f32>>());
         let binding = Binding::new(&table)?;
         let x = binding.frame(&table)?;
         let mut notes = std::mem::take(&mut table.warnings);

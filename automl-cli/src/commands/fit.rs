@@ -25,6 +25,7 @@ pub fn run(fit: Fit, start: Instant, quiet: bool) -> Result<u8, CliError> {
             .push(setting("evaluator.task", if task == automl_ops::Task::Regression { "regression" } else { "classification" }));
     }
     overrides.extend(fit.weights.map(|weights| setting("evaluator.weights", &weights)));
+    overrides.extend(fit.ensemble.map(|members| format!("ensemble={members}")));
     overrides.extend(fit.metric.map(|metric| setting("evaluator.metric", metric.name())));
     overrides.extend(budget(&fit.budget));
     let source = fit.config.map_or_else(|| Source::text("fit.toml", ""), Source::path);

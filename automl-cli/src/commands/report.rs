@@ -39,6 +39,7 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
     if format == Format::Json {
         let value = json!({
             "scores": scores.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+            "model_score": finished.score,
             "metrics": best.metrics,
             "genotype": best.genotype,
             "trial": best.id,
@@ -73,11 +74,19 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
             output::count(finished.trials.len(), "trial"),
             finished.ended
         )?;
+        if let (Some(score), Some(Final::Ensemble { candidates, .. }), Some((name, _))) =
+            (finished.score, finished.made, scores.first())
+        {
+            writeln!(out, "{:<12} {name} {score:.6} of {candidates} candidates joined, on rows that chose neither", "ensemble")?;
+        }
         if let Some(model) = &finished.model {
             let made = match finished.made {
                 Some(Final::AllRows) => "fitted on all rows".to_owned(),
                 Some(Final::Folds(1)) => "fitted without the rows held out, as the time was short".to_owned(),
                 Some(Final::Folds(folds)) => format!("the mean of {folds} fold models, as the time was short"),
+                Some(Final::Ensemble { candidates, pipelines }) => {
+                    format!("{} of {}", output::count(pipelines, "fitted pipeline"), output::count(candidates, "candidate"))
+                }
                 _ => "of an earlier session".to_owned(),
             };
             writeln!(out, "{:<12} {}  ({made})", "model", model.display())?;

@@ -26,7 +26,8 @@ use crate::pipeline::Pipeline;
 use crate::state::{Array, State};
 
 const FORMAT: &str = "automl-model";
-const VERSION: u32 = 1;
+/// Version 2 added weights of pipelines and factors of classes.
+const VERSION: u32 = 2;
 /// Largest member and largest file that are read.
 const MAX_BYTES: u64 = 8 << 30;
 const MAX_JSON: u64 = 64 << 20;
@@ -50,6 +51,9 @@ struct Contents {
     about: About,
     #[serde(default)]
     pipelines: Vec<Stored>,
+    /// One factor a class, or none.
+    #[serde(default)]
+    factors: Vec<f32>,
     #[serde(default)]
     constant: Option<Vec<f32>>,
 }
@@ -57,8 +61,14 @@ struct Contents {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
+    #[serde(default = "one")]
+    weight: f32,
     genotype: Genotype,
     values: Vec<serde_json::Map<String, serde_json::Value>>,
+}
+
+fn one() -> f32 {
+    1.0
 }
 
 pub(super) fn write(model: &Model, path: &Path) -> Result<(), ModelError> {
@@ -93,7 +103,11 @@ fn write_zip(model: &Model, file: &mut File) -> std::io::Result<()> {
         Ok(())
     };
     let mut stored = Vec::new();
-    for (index, pipeline) in model.pipelines().iter().enumerate() {
+    let (members, factors): (&[(f32, Pipeline)], &[f32]) = match &model.members {
+        Members::Pipelines(members, factors) => (members, factors),
+        Members::Constant(_) => (&[], &[]),
+    };
+    for (index, (weight, pipeline)) in members.iter().enumerate() {
         for (name, entry) in pipeline.operators() {
             operators.insert(name.to_owned(), format!("{} {}", entry.package, entry.version));
         }
@@ -106,13 +120,13 @@ fn write_zip(model: &Model, file: &mut File) -> std::io::Result<()> {
             }
             values.push(state.values);
         }
-        stored.push(Stored { genotype: pipeline.genotype().clone(), values });
+        stored.push(Stored { weight: *weight, genotype: pipeline.genotype().clone(), values });
     }
     let constant = match &model.members {
         Members::Constant(values) => Some(values.clone()),
-        Members::Pipelines(_) => None,
+        Members::Pipelines(..) => None,
     };
-    let contents = Contents { about: model.about.clone(), pipelines: stored, constant };
+    let contents = Contents { about: model.about.clone(), pipelines: stored, factors: factors.to_vec(), constant };
     member(&mut zip, "model.json", &serde_json::to_vec(&contents)?)?;
     let manifest = Manifest {
         format: FORMAT.to_owned(),
@@ -165,11 +179,12 @@ pub(super) fn read(path: &Path) -> Result<Model, ModelError> {
         let loaded = Pipeline::load(stored.genotype, &states, width);
         // Predicting no rows shows whether the vertices fit each other, the table and the labels.
         let checked = loaded.and_then(|pipeline| pipeline.predict(&no_rows, &automl_core::Cancel::new()).map(|_| pipeline));
-        pipelines.push(checked.map_err(|error| {
+        let pipeline = checked.map_err(|error| {
             damaged(format!("pipeline {index}: {error} (the file names these operators: {})", listed(&manifest.operators)))
-        })?);
+        })?;
+        pipelines.push((stored.weight, pipeline));
     }
-    Ok(Model { about: contents.about, members: Members::Pipelines(pipelines) })
+    Ok(Model::ensemble(contents.about, pipelines, contents.factors))
 }
 
 fn listed(operators: &BTreeMap<String, String>) -> String {
@@ -193,6 +208,14 @@ fn check(contents: &Contents) -> Result<(), String> {
     let classes = about.task == crate::metrics::Task::Classification;
     if classes != (about.labels.len() >= 2) || about.metric.task() != about.task {
         return Err("labels, metric and task do not fit together".into());
+    }
+    if contents.pipelines.iter().any(|stored| !(1e-6..=1e6).contains(&stored.weight)) {
+        return Err("a pipeline's weight lies outside 1e-6 to 1e6".into());
+    }
+    let factors = &contents.factors;
+    let fitting = factors.is_empty() || classes && factors.len() == about.width();
+    if !fitting || factors.iter().any(|factor| !(1e-9..=1e9).contains(factor)) {
+        return Err("the factors of the classes are no positive numbers, one a class".into());
     }
     match (&contents.constant, contents.pipelines.len()) {
         (Some(values), 0) if values.len() == about.width() && values.iter().all(|value| value.is_finite()) => Ok(()),

@@ -8,6 +8,7 @@ use automl_core::Cancel;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Binding;
+use crate::ensemble;
 use crate::metrics::{Metric, Task};
 use crate::operator::Target;
 use crate::pipeline::{Pipeline, PipelineError};
@@ -97,8 +98,8 @@ pub struct Model {
 
 #[derive(Clone)]
 enum Members {
-    /// The mean of these pipelines.
-    Pipelines(Vec<Pipeline>),
+    /// The mean of these pipelines by their weights, which sum to 1; and one factor a class, or none.
+    Pipelines(Vec<(f32, Pipeline)>, Vec<f32>),
     /// The same prediction for every row: class shares, or the mean.
     Constant(Vec<f32>),
 }
@@ -130,7 +131,17 @@ impl Predictions {
 impl Model {
     /// A model that averages fitted pipelines: one, or those of the folds.
     pub fn new(about: About, pipelines: Vec<Pipeline>) -> Self {
-        Self { about, members: Members::Pipelines(pipelines) }
+        Self::ensemble(about, pipelines.into_iter().map(|pipeline| (1.0, pipeline)).collect(), Vec::new())
+    }
+
+    /// A model that averages fitted pipelines by weights (positive, of any sum) and then multiplies the probability of each
+    /// class by its factor, where there are factors.
+    pub fn ensemble(about: About, members: Vec<(f32, Pipeline)>, factors: Vec<f32>) -> Self {
+        let total: f32 = members.iter().map(|(weight, _)| weight).sum();
+        // Weights that were read back must stay as they are to the bit.
+        let total = if (total - 1.0).abs() < 1e-3 { 1.0 } else { total };
+        let members = members.into_iter().map(|(weight, pipeline)| (weight / total, pipeline)).collect();
+        Self { about, members: Members::Pipelines(members, factors) }
     }
 
     /// A model that ignores the features: class shares, or the mean. Better than no model while the first trial runs.
@@ -152,11 +163,12 @@ impl Model {
     }
 
     /// The pipelines; none in a constant model.
-    pub fn pipelines(&self) -> &[Pipeline] {
-        match &self.members {
-            Members::Pipelines(pipelines) => pipelines,
+    pub fn pipelines(&self) -> impl Iterator<Item = &Pipeline> {
+        let members = match &self.members {
+            Members::Pipelines(members, _) => members.as_slice(),
             Members::Constant(_) => &[],
-        }
+        };
+        members.iter().map(|(_, pipeline)| pipeline)
     }
 
     /// Reads a file of rows to predict, with the target where it is there.
@@ -177,18 +189,18 @@ impl Model {
     /// [`ModelError`] for a table with other columns.
     pub fn predict(&self, table: &Table, cancel: &Cancel) -> Result<Predictions, ModelError> {
         let width = self.about.width();
-        let pipelines = match &self.members {
+        let (members, factors) = match &self.members {
             Members::Constant(row) => return Ok(Predictions { values: row.repeat(table.rows), width }),
-            Members::Pipelines(pipelines) => pipelines,
+            Members::Pipelines(members, factors) => (members, factors),
         };
         let frame = self.about.binding.frame(table)?;
         let mut sums = vec![0.0_f32; table.rows * width];
-        let share = 1.0 / pipelines.len().max(1) as f32;
-        for pipeline in pipelines {
+        for (weight, pipeline) in members {
             for (sum, value) in sums.iter_mut().zip(pipeline.predict(&frame, cancel)?) {
-                *sum += share * value;
+                *sum += weight * value;
             }
         }
+        ensemble::adjust(&mut sums, factors, width);
         Ok(Predictions { values: sums, width })
     }
 

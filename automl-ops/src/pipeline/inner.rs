@@ -53,13 +53,7 @@ impl Inner {
     }
 
     /// For each fold the output on all training rows of a fit on the others.
-    pub fn by_fold(
-        &self,
-        vertex: &Vertex,
-        seen: &[Seen],
-        data: &Data<'_>,
-        cancel: &Cancel,
-    ) -> Result<Vec<Frame>, OperatorError> {
+    pub fn by_fold(&self, vertex: &Vertex, seen: &[Seen], data: &Data<'_>, cancel: &Cancel) -> Result<Vec<Frame>, OperatorError> {
         let output = |(fold, (_, kept)): (usize, &(Vec<u32>, Vec<u32>))| {
             let input = input(vertex, seen, Some(fold));
             let part = Data { x: &input, ..*data }.take(kept);
