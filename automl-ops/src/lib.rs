@@ -23,6 +23,7 @@ pub mod state;
 pub mod table;
 pub mod training;
 pub mod tree;
+mod weights;
 
 pub use evaluator::{Tabular, TabularEvaluator, Validated};
 pub use metrics::{Metric, Task};

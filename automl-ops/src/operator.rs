@@ -286,6 +286,13 @@ pub trait TabularOperator: Operator {
         self.cross_fits()
     }
 
+    /// Whether a table like this has anything for it to work on; default true. A default gene pool leaves out what does not
+    /// serve, such as an operator on dates where there are none.
+    fn serves(&self, x: &Frame) -> bool {
+        let _ = x;
+        true
+    }
+
     /// What it makes of row weights; default nothing.
     fn weights(&self) -> Weights {
         Weights::Ignored

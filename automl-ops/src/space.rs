@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use automl_core::graph::{Bounds, Source};
+use automl_core::graph::{Bounds, OUTPUT, Source};
 use automl_core::{Choose, Error, Genotype, GraphSpace, GraphSpec, Kind, Node, OperatorSpec, Point, Result, Trace, plugin};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use crate::kinds;
 use crate::metrics::{Metric, Task};
 use crate::operator;
 use crate::training::Training;
+use crate::weights;
 
 /// What the features are before any operator has touched them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,7 +58,8 @@ pub struct PipelineSpec {
     pub fan_in: usize,
     /// Connections that must not be, `[from, to]`; `*` for any.
     pub forbidden: Vec<[String; 2]>,
-    /// Weights from operator to operator for random pipelines; 1 where nothing is said, and 0.3 behind an estimator.
+    /// Weights from operator to operator for random pipelines, `output` for the end. Where nothing is said: how often the
+    /// operator in front helps on any table, and 0.3 of that for an estimator in the middle.
     pub transitions: BTreeMap<String, BTreeMap<String, f64>>,
     /// How likely a random pipeline adds one more edge where it can.
     pub extra_edge: f64,
@@ -110,11 +112,14 @@ impl PipelineSpace {
             pool
         };
         let mut transitions = spec.transitions.clone();
-        for from in pool.iter().filter(|operator| operator.output == kinds::PREDICTION) {
+        for from in &pool {
+            let weight = weights::weight(&from.name);
+            let onward = if from.output == kinds::PREDICTION { weight * BEHIND_ESTIMATOR } else { weight };
             let row = transitions.entry(from.name.clone()).or_default();
             for to in &pool {
-                row.entry(to.name.clone()).or_insert(BEHIND_ESTIMATOR);
+                row.entry(to.name.clone()).or_insert(onward);
             }
+            row.entry(OUTPUT.to_owned()).or_insert(weight);
         }
         let graph = GraphSpace::new(GraphSpec {
             sources: vec![Source { name: "input".into(), kind: spec.input.kind() }],
@@ -139,7 +144,9 @@ impl PipelineSpace {
         let (task, input) = (training.task(), Input::of(&training.kind));
         let space = Self::new(PipelineSpec { task, input, balanced_starts, ..PipelineSpec::default() })?;
         // The pool by name: a plugin that is linked later must not change what a journal replays to.
-        let operators = space.graph.spec().operators.iter().map(|operator| operator.name.clone()).collect();
+        let names = space.graph.spec().operators.iter().map(|operator| operator.name.clone());
+        let serves = |name: &String| operator::operator(name).is_ok_and(|operator| operator.serves(&training.x));
+        let operators = names.filter(serves).collect();
         Self::new(PipelineSpec { operators, ..space.spec })
     }
 
@@ -186,16 +193,20 @@ plugin! {
         fn starts(&self) -> Vec<Genotype> {
             const FRONT: [&str; 3] = ["one_hot", "impute", "standard_scale"];
             let dense = |model: &'static str| [&FRONT[..], &[model]].concat();
-            let chains: [Vec<&str>; 9] = [
+            let chains: [Vec<&str>; 13] = [
                 vec!["decision_tree"],
                 vec!["gradient_boosting"],
                 dense("logistic"),
                 dense("ridge"),
                 vec!["random_forest"],
                 vec!["extra_trees"],
+                dense("rbf_svm"),
                 dense("lda"),
                 dense("knn"),
                 dense("qda"),
+                dense("mlp"),
+                vec!["target_encode", "impute", "gradient_boosting"],
+                vec!["one_hot", "impute", "quantile_transform", "polynomial", "logistic"],
             ];
             let starts = chains.iter().map(|chain| self.chain(chain));
             starts.filter(|genotype| self.trace(genotype).is_ok()).collect()

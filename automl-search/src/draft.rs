@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use automl_core::graph::OUTPUT;
 use automl_core::rand::{Rng, RngExt};
 use automl_core::{Genotype, GraphSpace, Node, Params, SearchSpace};
 
@@ -96,7 +97,7 @@ pub(crate) fn fitting(space: &GraphSpace, read: &[&str], readers: &[&str], outpu
     let weigh = |name: &str| -> f64 {
         let before: f64 = read.iter().map(|from| space.weight(from, name)).product();
         let after: f64 = readers.iter().map(|to| space.weight(name, to)).product();
-        before * after
+        before * after * if output { space.weight(name, OUTPUT) } else { 1.0 }
     };
     let names = space.spec().operators.iter().map(|operator| operator.name.as_str());
     let fits = |name: &&str| {

@@ -31,7 +31,7 @@ impl<'a> Builder<'a> {
         let GraphSpace { spec, plan, slots, .. } = self.space;
         let legal: Vec<bool> =
             (0..spec.operators.len()).map(|op| plan.ends[op] && State::start(op, plan).completable(plan, spec)).collect();
-        let op = ask.option(slots[0].op, &legal, None)?;
+        let op = ask.option(slots[0].op, &legal, Some(&plan.output_weights))?;
         self.place(0, op, ask)?;
         Ok(State::start(op, plan))
     }

@@ -98,7 +98,8 @@ pub struct GraphSpec {
     /// Connections that must not be: `[from, to]`, names of operators or sources, `*` for any.
     #[serde(default)]
     pub forbidden: Vec<[String; 2]>,
-    /// Weights from operator to operator, `from → to → weight`; 1 where nothing is said.
+    /// Weights from operator to operator, `from → to → weight`; 1 where nothing is said. `output` as `to` stands for the end of the
+    /// graph.
     #[serde(default)]
     pub transitions: BTreeMap<String, BTreeMap<String, f64>>,
     /// How likely a random graph adds one more edge where it can; default 0.15.
@@ -117,6 +118,9 @@ fn fan_in() -> usize {
 fn extra_edge() -> f64 {
     0.15
 }
+
+/// The name of a graph's end among the transitions.
+pub const OUTPUT: &str = "output";
 
 /// A space of typed graphs, compiled from its [`GraphSpec`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -192,7 +196,7 @@ impl GraphSpace {
         self.operator(name).is_some_and(|operator| self.spec.output.contains(&operator.output))
     }
 
-    /// The weight of the transition between two operators (or a source and an operator).
+    /// The weight of the transition between two operators (or a source and an operator, or an operator and [`OUTPUT`]).
     pub fn weight(&self, from: &str, to: &str) -> f64 {
         self.spec.transitions.get(from).and_then(|row| row.get(to)).copied().unwrap_or(1.0)
     }
@@ -323,7 +327,7 @@ fn check(spec: &GraphSpec) -> Result<()> {
     let mut names = BTreeSet::new();
     let all = spec.sources.iter().map(|source| &source.name).chain(spec.operators.iter().map(|operator| &operator.name));
     for name in all.clone() {
-        if name == "*" || !names.insert(name) {
+        if name == "*" || name == OUTPUT || !names.insert(name) {
             return fail(
                 "operators",
                 format!("the name `{name}` stands twice or is reserved; operators and sources need names of their own"),
@@ -353,7 +357,9 @@ fn check(spec: &GraphSpec) -> Result<()> {
     for (from, row) in &spec.transitions {
         for (to, weight) in row {
             known(&names, "transitions", from)?;
-            known(&names, "transitions", to)?;
+            if to != OUTPUT {
+                known(&names, "transitions", to)?;
+            }
             if !weight.is_finite() || *weight < 0.0 {
                 return fail(&format!("transitions.{from}.{to}"), "a weight is a finite number, 0 or above".into());
             }

@@ -5,7 +5,7 @@
 //! (`chain`). A state is accepted when these ready-made ways fit together ([`State::completable`]); following them never
 //! leaves the accepted states, so an accepted state always has an accepted next step.
 
-use super::{GraphSpec, Kind};
+use super::{GraphSpec, Kind, OUTPUT};
 use crate::error::{Error, Result};
 
 /// Vertices and levels that a completion needs.
@@ -31,6 +31,8 @@ pub(super) struct Plan {
     pub ends: Vec<bool>,
     /// `weights[to][from]`: how likely a random graph takes `from` in front of `to`.
     pub weights: Vec<Vec<f64>>,
+    /// How likely a random graph ends with each operator.
+    pub output_weights: Vec<f64>,
     cost: Vec<Vec<Option<Cost>>>,
     /// `chain[length][op][port]`: whether that many vertices can stand in a row above the port, the last fed by sources.
     chain: Vec<Vec<Vec<bool>>>,
@@ -60,6 +62,7 @@ impl Plan {
         let ends = spec.operators.iter().map(|op| spec.output.contains(&op.output)).collect();
         let mut plan = Self {
             weights: Vec::new(),
+            output_weights: Vec::new(),
             feeds,
             source_feeds,
             ports,
@@ -72,6 +75,7 @@ impl Plan {
         plan.cost = plan.costs();
         plan.chain = plan.chains(spec.vertices.max);
         plan.weights = plan.weights(spec);
+        plan.output_weights = plan.output_weights(spec);
         plan.widens =
             plan.each_port(|op, port| (0..count).any(|from| plan.feeds[from][op] == Some(port) && plan.simple(from, None)));
         plan
@@ -131,6 +135,12 @@ impl Plan {
 
     fn clone_tables(&self) -> Self {
         Self { cost: Vec::new(), chain: Vec::new(), widens: Vec::new(), ..self.clone() }
+    }
+
+    /// Weights of the operators as the last vertex.
+    fn output_weights(&self, spec: &GraphSpec) -> Vec<f64> {
+        let weight = |from: &str| spec.transitions.get(from).and_then(|row| row.get(OUTPUT)).copied().unwrap_or(1.0);
+        spec.operators.iter().map(|operator| weight(&operator.name)).collect()
     }
 
     /// The transition weights, and [`DETOUR`] for each vertex that an operator draws after it: so graphs find their end.
