@@ -136,7 +136,7 @@ fn date_parts(seconds: &[f64]) -> [Vec<f32>; 6] {
 }
 
 /// Year, month and day of a number of days since 1970-01-01 (Hinnant, “chrono-compatible low-level date algorithms”).
-fn civil(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let of_era = shifted.rem_euclid(146_097);

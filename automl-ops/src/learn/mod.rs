@@ -12,7 +12,9 @@ mod common;
 #[cfg(test)]
 mod fixture;
 pub mod gaussian_nb;
+pub mod iterative;
 pub mod knn;
+pub mod knn_impute;
 mod lbfgs;
 pub mod lda;
 mod linalg;
@@ -20,10 +22,14 @@ pub mod logistic;
 mod logistic_loss;
 pub mod neighbours;
 pub mod pca;
+pub mod power;
 pub mod qda;
+pub mod quantile;
 pub mod ridge;
 pub mod scale;
 pub mod select;
+pub mod spline;
+pub mod tfidf;
 
 /// Why a kernel could not be fitted or applied.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -65,6 +65,28 @@ impl Scaler {
     }
 }
 
+/// Mean, variance (divisor: their number) and number of the values of one column that are not `NaN`.
+///
+/// Deviations are taken from the first value, in eight fixed lanes, so that a constant column has a variance of exactly zero.
+pub fn present_moments(values: &[f32]) -> (f64, f64, usize) {
+    let first = values.iter().find(|value| !value.is_nan()).map_or(0.0, |&value| f64::from(value));
+    let count = values.iter().filter(|value| !value.is_nan()).count();
+    let sum = |of: fn(f64) -> f64, from: f64| {
+        let term = |value: f32| if value.is_nan() { 0.0 } else { of(f64::from(value) - from) };
+        let mut lanes = [0.0_f64; 8];
+        let chunks = values.chunks_exact(8);
+        let rest: f64 = chunks.remainder().iter().map(|&value| term(value)).sum();
+        for chunk in chunks {
+            for (lane, &value) in lanes.iter_mut().zip(chunk) {
+                *lane += term(value);
+            }
+        }
+        lanes.iter().sum::<f64>() + rest
+    };
+    let mean = first + sum(|d| d, first) / count.max(1) as f64;
+    (mean, sum(|d| d * d, mean) / count.max(1) as f64, count)
+}
+
 /// Rows between two questions to the token.
 const ROWS: usize = 4096;
 
@@ -139,6 +161,14 @@ mod tests {
         let a = moments(x.view(), Some(&[1.0, 2.0]), &Cancel::new()).unwrap();
         let b = moments(twice.view(), None, &Cancel::new()).unwrap();
         assert!((a.0[0] - b.0[0]).abs() < 1e-12 && (a.1[0] - b.1[0]).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_moments_of_one_column_skip_what_is_missing() {
+        let (mean, variance, count) = present_moments(&[f32::NAN, 1.0, 3.0, f32::NAN, 8.0]);
+        assert!((mean - 4.0).abs() < 1e-12 && (variance - 26.0 / 3.0).abs() < 1e-12 && count == 3);
+        assert_eq!(present_moments(&[0.1; 100]).1, 0.0);
+        assert_eq!(present_moments(&[f32::NAN]), (0.0, 0.0, 0));
     }
 
     #[test]

@@ -3,22 +3,45 @@
 //! Kinds say what can follow what ([`crate::kinds`]): an encoder turns raw columns into numbers, an imputer fills what is
 //! missing, and dense numbers feed the linear, neighbour and projection operators. Trees read anything.
 
+mod bin;
+mod clip_outliers;
+mod columnwise;
+mod count_encode;
+mod date_parts;
 mod decision_tree;
+mod encoding;
 mod extra_trees;
 mod gaussian_nb;
 mod gradient_boosting;
+mod hash_encode;
 mod impute;
+mod iterative_impute;
 mod knn;
+mod knn_impute;
 mod lda;
+mod log_transform;
 mod logistic;
+mod max_abs_scale;
+mod min_max_scale;
+mod missing_indicator;
+mod normalize;
 mod one_hot;
 mod ordinal;
+mod passthrough;
 mod pca;
+mod power_transform;
 mod qda;
+mod quantile_transform;
 mod random_forest;
+mod rare_levels;
 mod ridge;
+mod robust_scale;
+mod row_statistics;
 mod select_k_best;
+mod spline;
 mod standard_scale;
+mod target_encode;
+mod text_tfidf;
 
 use automl_core::{Cancel, Param};
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use automl_core::{Cancel, Param};
+use automl_core::{Cancel, Param, Params, Value};
 
-use crate::frame::{Column, Frame, Values};
+use super::columnwise::{check_cells, counts, go_on, numbers, zeros};
+use crate::cost::{Cost, Shape};
+use crate::frame::{Column, Frame, MISSING, Values};
 use crate::kinds::{NUMERIC, RAW};
 use crate::operator::{Fit, Fitted, OperatorError, TabularOperator};
 use crate::state::{Array, State};
@@ -17,6 +19,7 @@ crate::describe! {
     params [
         Param::int("max_levels", 2, 128, 32).log().about("columns for one categorical column, at most; the rest share one"),
         Param::int("min_count", 1, 50, 2).log().about("training rows that a category needs for a column of its own"),
+        Param::switch("missing", false).about("whether missing values get a column of their own, where training had any"),
     ]
 }
 
@@ -24,33 +27,45 @@ crate::tabular_operator!(OneHot);
 
 /// For each categorical column the categories with a column of their own, and whether the others share one.
 struct Levels {
-    /// Column index, then its categories, for every categorical column.
+    /// Column index, its categories, ascending, and whether the others share a column, for every categorical column. Missing
+    /// values with a column of their own are the last category.
     columns: Vec<(u32, Vec<u32>, bool)>,
     width: usize,
 }
 
 impl TabularOperator for OneHot {
+    fn cost(&self, shape: &Shape, params: &Params) -> Cost {
+        let most = if let Some(Value::Int(most)) = params.get("max_levels") { *most as f64 } else { 32.0 };
+        // Categories spread evenly over the columns, as far as is known.
+        let added = shape.levels.min(most * shape.columns);
+        let cost = Cost::of_cells(shape, 1.0, 0.1).and_seconds(1.7e-9 * added * shape.rows);
+        cost.and_bytes(4.0 * added * shape.rows + 8.0 * shape.levels).emitting(shape.columns + added)
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let (max_levels, min_count) = (fit.int("max_levels")?, fit.int("min_count")?);
+        let own_missing = fit.switch("missing")?;
         let x = fit.x.basic();
         let mut columns = Vec::new();
         for (index, column) in x.columns().iter().enumerate() {
             let Values::Category { codes, levels } = column.values() else { continue };
-            let mut counts = vec![0_usize; *levels as usize];
-            for &code in codes {
-                if let Some(count) = counts.get_mut(code as usize) {
-                    *count += 1;
-                }
-            }
-            let mut frequent: Vec<u32> = (0..*levels).filter(|&level| counts[level as usize] >= min_count.max(1)).collect();
-            frequent.sort_by_key(|&level| std::cmp::Reverse(counts[level as usize]));
+            go_on(fit.cancel)?;
+            let counts = counts(codes, *levels);
+            let count = |level: u32| counts.get(level as usize).map_or(0, |&count| count as usize);
+            let mut frequent: Vec<u32> = (0..*levels).filter(|&level| count(level) >= min_count.max(1)).collect();
+            frequent.sort_by_key(|&level| std::cmp::Reverse(count(level)));
             frequent.truncate(max_levels);
             frequent.sort_unstable();
-            let seen = counts.iter().filter(|count| **count > 0).count();
+            let seen = (0..*levels).filter(|&level| count(level) > 0).count();
             let shared = frequent.len() < seen;
+            if own_missing && count(*levels) > 0 {
+                frequent.push(MISSING);
+            }
             columns.push((u32::try_from(index).unwrap_or(u32::MAX), frequent, shared));
         }
-        Ok(Box::new(Levels { columns, width: x.columns().len() }))
+        let levels = Levels { columns, width: x.columns().len() };
+        check_cells(x.rows(), levels.emitted())?;
+        Ok(Box::new(levels))
     }
 
     fn load(&self, state: &State) -> Result<Box<dyn Fitted>, OperatorError> {
@@ -62,19 +77,31 @@ impl TabularOperator for OneHot {
             if index as usize >= width {
                 return Err(OperatorError::state("a categorical column lies beyond the last"));
             }
-            columns.push((index, state.u32s(&format!("levels.{position}"))?.to_vec(), shared));
+            let levels = state.u32s(&format!("levels.{position}"))?.to_vec();
+            if !levels.windows(2).all(|pair| matches!(pair, [a, b] if a < b)) {
+                return Err(OperatorError::state("categories are not ascending"));
+            }
+            columns.push((index, levels, shared));
         }
         Ok(Box::new(Levels { columns, width }))
     }
 }
 
+impl Levels {
+    fn emitted(&self) -> usize {
+        self.columns.iter().map(|(_, levels, shared)| levels.len() + usize::from(*shared)).sum()
+    }
+}
+
 impl Fitted for Levels {
-    fn apply(&self, x: &Frame, _: &Cancel) -> Result<Frame, OperatorError> {
+    fn apply(&self, x: &Frame, cancel: &Cancel) -> Result<Frame, OperatorError> {
         let x = x.basic();
         x.expect_width(self.width)?;
+        check_cells(x.rows(), self.emitted())?;
         let mut encoded: Vec<Arc<Column>> = Vec::new();
         let mut categorical = self.columns.iter().peekable();
         for (index, column) in x.columns().iter().enumerate() {
+            go_on(cancel)?;
             match (column.values(), categorical.next_if(|(at, ..)| *at as usize == index)) {
                 (Values::Numeric(_), None) => encoded.push(column.clone()),
                 (Values::Category { codes, .. }, Some((_, levels, shared))) => {
@@ -96,18 +123,18 @@ impl Fitted for Levels {
     }
 }
 
-/// A missing category has 0 everywhere; a rare or unseen one has 1 in the shared column, if there is one.
+/// A missing category has 0 everywhere, unless it has a column of its own; a rare or unseen one has 1 in the shared column, if there is one.
 fn encode(codes: &[u32], levels: &[u32], shared: bool, encoded: &mut Vec<Arc<Column>>) {
-    let mut columns = vec![vec![0.0_f32; codes.len()]; levels.len() + usize::from(shared)];
+    let mut columns = zeros(codes.len(), levels.len() + usize::from(shared));
     for (row, &code) in codes.iter().enumerate() {
         let place = match levels.binary_search(&code) {
             Ok(place) => place,
-            Err(_) if code == crate::frame::MISSING => continue,
+            Err(_) if code == MISSING => continue,
             Err(_) => levels.len(),
         };
         if let Some(column) = columns.get_mut(place) {
             column[row] = 1.0;
         }
     }
-    encoded.extend(columns.into_iter().map(|values| Arc::new(Column::new(Values::Numeric(values)))));
+    encoded.extend(columns.into_iter().map(numbers));
 }

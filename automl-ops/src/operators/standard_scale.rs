@@ -1,13 +1,13 @@
 //! Subtracts the mean and divides by the standard deviation, column by column.
 
-use automl_core::Cancel;
+use automl_core::Params;
 
-use super::damaged;
-use crate::frame::Frame;
+use super::columnwise::{Affine, check_rows, each_column};
+use crate::cost::{Cost, Shape};
 use crate::kinds::{DENSE, PREDICTION};
-use crate::learn::scale::Scaler;
+use crate::learn::scale::present_moments;
 use crate::operator::{Fit, Fitted, OperatorError, TabularOperator};
-use crate::state::{Array, State};
+use crate::state::State;
 
 struct StandardScale;
 
@@ -19,27 +19,21 @@ crate::describe! {
 
 crate::tabular_operator!(StandardScale);
 
-struct FittedScale(Scaler);
-
 impl TabularOperator for StandardScale {
+    fn cost(&self, shape: &Shape, _: &Params) -> Cost {
+        Cost::of_cells(shape, 2.0, 4.0)
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
-        Ok(Box::new(FittedScale(Scaler::fit(fit.x.matrix()?.view(), fit.cancel)?)))
+        check_rows(fit)?;
+        let scales = each_column(fit.x, fit.cancel, |_, values| {
+            let (mean, variance, _) = present_moments(values);
+            Ok((mean, variance.sqrt()))
+        })?;
+        Ok(Affine::boxed(scales, None))
     }
 
     fn load(&self, state: &State) -> Result<Box<dyn Fitted>, OperatorError> {
-        let scaler = Scaler { mean: state.f64s("mean")?.to_vec(), scale: state.f64s("scale")?.to_vec() };
-        scaler.check().map_err(damaged)?;
-        Ok(Box::new(FittedScale(scaler)))
-    }
-}
-
-impl Fitted for FittedScale {
-    fn apply(&self, x: &Frame, _: &Cancel) -> Result<Frame, OperatorError> {
-        Ok(Frame::from_matrix(&self.0.transform(x.matrix()?.view())?))
-    }
-
-    fn save(&self, state: &mut State) {
-        state.put_array("mean", Array::F64(self.0.mean.clone()));
-        state.put_array("scale", Array::F64(self.0.scale.clone()));
+        Affine::load(state)
     }
 }
