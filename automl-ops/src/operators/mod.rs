@@ -3,22 +3,40 @@
 //! Kinds say what can follow what ([`crate::kinds`]): an encoder turns raw columns into numbers, an imputer fills what is
 //! missing, and dense numbers feed the linear, neighbour and projection operators. Trees read anything.
 
+mod correlation_filter;
 mod decision_tree;
 mod extra_trees;
+mod fast_ica;
+mod feature_agglomeration;
 mod gaussian_nb;
 mod gradient_boosting;
 mod impute;
+mod interactions;
+mod kmeans_distance;
 mod knn;
 mod lda;
+mod lda_projection;
 mod logistic;
+mod nystroem;
 mod one_hot;
 mod ordinal;
 mod pca;
+mod pls;
+mod polynomial;
 mod qda;
 mod random_forest;
+mod random_kitchen_sinks;
+mod random_projection;
+mod randomized_pca;
+mod recursive_elimination;
 mod ridge;
+mod select_by_lasso;
+mod select_by_tree;
 mod select_k_best;
+mod select_significant;
+mod shared;
 mod standard_scale;
+mod variance_threshold;
 
 use automl_core::{Cancel, Param};
 
