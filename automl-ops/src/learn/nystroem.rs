@@ -76,10 +76,10 @@ pub fn fit(x: &Columns<'_>, params: &NystroemParams, seed: u64, cancel: &Cancel)
     let mut map = Nystroem { standard, landmarks, root, kernel: params.kernel, gamma, degree: params.degree };
     let count = rows.len();
     let mut kernel = Array2::<f32>::zeros((count, count));
-    let mut scratch = map.norms();
+    let norms = map.norms();
     for rows in blocks(0..count, block_rows(x.width())) {
         alive(cancel)?;
-        map.kernels(map.landmarks.slice(s![rows.clone(), ..]), &mut scratch, kernel.slice_mut(s![rows, ..]));
+        map.kernels(map.landmarks.slice(s![rows.clone(), ..]), &norms, kernel.slice_mut(s![rows, ..]));
     }
     let (values, vectors) = eigen("the Nyström method", &kernel.mapv(f64::from))?;
     let top = values.first().copied().unwrap_or(0.0);
@@ -105,12 +105,12 @@ impl Nystroem {
             let mut block = Array2::<f32>::zeros((size, width));
             let mut kernel = Array2::<f32>::zeros((size, count));
             let mut features = Array2::<f32>::zeros((count, size));
-            let mut norms = self.norms();
+            let norms = self.norms();
             for rows in blocks(span, size) {
                 alive(cancel)?;
                 self.standard.fill(x, rows.clone(), REACH, block.as_slice_mut().unwrap_or_default());
                 let mut kernel = kernel.slice_mut(s![..rows.len(), ..]);
-                self.kernels(block.slice(s![..rows.len(), ..]), &mut norms, kernel.view_mut());
+                self.kernels(block.slice(s![..rows.len(), ..]), &norms, kernel.view_mut());
                 let mut features = features.slice_mut(s![.., ..rows.len()]);
                 general_mat_mul(1.0, &self.root, &kernel.t(), 0.0, &mut features);
                 for (out, features) in out.iter_mut().zip(features.outer_iter()) {
@@ -127,7 +127,7 @@ impl Nystroem {
     }
 
     /// Kernels of some standardised rows with all landmarks.
-    fn kernels(&self, rows: ArrayView2<'_, f32>, norms: &mut [f32], mut out: ArrayViewMut2<'_, f32>) {
+    fn kernels(&self, rows: ArrayView2<'_, f32>, norms: &[f32], mut out: ArrayViewMut2<'_, f32>) {
         let gamma = self.gamma as f32;
         if self.kernel != Kernel::Laplacian {
             general_mat_mul(1.0, &rows, &self.landmarks.t(), 0.0, &mut out);
@@ -136,7 +136,7 @@ impl Nystroem {
             match self.kernel {
                 Kernel::Gaussian => {
                     let norm = row.dot(&row);
-                    for (out, other) in out.iter_mut().zip(norms.iter()) {
+                    for (out, other) in out.iter_mut().zip(norms) {
                         *out = exp_negative(-gamma * (norm + other - 2.0 * *out).max(0.0));
                     }
                 }
