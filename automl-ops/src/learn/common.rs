@@ -14,7 +14,7 @@ pub(super) const MAX_CLASSES: usize = 1 << 16;
 pub(super) const MAX_COEF: f64 = 1e200;
 
 /// Whether all values are finite; branch-free, so that it vectorises.
-fn all_finite(values: &[f32]) -> bool {
+pub(super) fn all_finite(values: &[f32]) -> bool {
     const EXPONENT: u32 = 0x7f80_0000;
     values.iter().fold(true, |ok, v| ok & (v.to_bits() & EXPONENT != EXPONENT))
 }

@@ -93,6 +93,26 @@ pub(super) fn eigen(what: &'static str, a: &Array2<f64>) -> Result<(Vec<f64>, Ar
     Ok((values, Array2::from_shape_fn((n, n), |(k, i)| vectors[(i, n - 1 - k)])))
 }
 
+/// An orthonormal basis of the span of the rows of `a` (rows x columns, standard layout, no more rows than columns), as rows.
+///
+/// Where the rows depend on each other, the basis has as many rows all the same.
+pub(super) fn orthonormal(a: &Array2<f64>) -> Array2<f64> {
+    let (rows, columns) = a.dim();
+    let Some(values) = a.as_slice() else { return a.clone() };
+    let basis = MatRef::from_row_major_slice(values, rows, columns).transpose().qr().compute_thin_Q();
+    Array2::from_shape_fn((rows.min(columns), columns), |(k, i)| basis[(i, k)])
+}
+
+/// Gives each row the sign that makes its entry of largest magnitude positive; of nearly equal ones the first decides.
+pub(super) fn fix_signs(rows: &mut Array2<f64>) {
+    for mut row in rows.outer_iter_mut() {
+        let top = row.iter().fold(0.0f64, |top, v| top.max(v.abs()));
+        if row.iter().find(|v| v.abs() >= top * (1.0 - 1e-9)).is_some_and(|v| *v < 0.0) {
+            row.iter_mut().for_each(|v| *v = -*v);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

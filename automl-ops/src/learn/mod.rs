@@ -1,18 +1,30 @@
 //! Numeric kernels of the learners: plain functions and structs on dense matrices, with no knowledge of operators.
 //!
-//! Every kernel takes a row-major `ArrayView2<f32>` (rows x columns, finite) and keeps its result in public plain fields, so
-//! that an operator can save and load it without the kernel knowing a file format. Inputs are single precision because the
+//! Every kernel takes a row-major `ArrayView2<f32>` (rows x columns, finite), or [`columns::Columns`] where it goes column by
+//! column, and keeps its result in public plain fields, so that an operator can save and load it without the kernel knowing a
+//! file format. Inputs are single precision because the
 //! table is; sums and solvers are double, because a Gram matrix squares the condition number.
 //!
 //! Two promises hold for all of them. A fitted struct whose `check` passes never panics in `predict` or `transform`, whatever
 //! file it came from: a wrong number of columns is an error. And the result does not depend on the number of threads: work
 //! is cut at fixed places and summed in order.
 
+pub mod affine;
+pub mod agglomerate;
+mod approx;
+pub mod columns;
 mod common;
+pub mod correlation;
+pub mod discriminant;
+pub mod eliminate;
+pub mod fast_ica;
 #[cfg(test)]
 mod fixture;
 pub mod gaussian_nb;
 pub mod iterative;
+pub mod group_lasso;
+pub mod interactions;
+pub mod k_means;
 pub mod knn;
 pub mod knn_impute;
 mod lbfgs;
@@ -21,6 +33,7 @@ mod linalg;
 pub mod logistic;
 mod logistic_loss;
 pub mod neighbours;
+pub mod nystroem;
 pub mod pca;
 pub mod power;
 pub mod qda;
@@ -30,6 +43,14 @@ pub mod scale;
 pub mod select;
 pub mod spline;
 pub mod tfidf;
+pub mod pls;
+pub mod qda;
+pub mod random_features;
+pub mod randomized_pca;
+pub mod ridge;
+pub mod scale;
+pub mod select;
+pub mod significance;
 
 /// Why a kernel could not be fitted or applied.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -108,6 +129,16 @@ pub enum LearnError {
         /// Side of the matrix it would build.
         size: usize,
         /// The largest side allowed.
+        limit: usize,
+    },
+    /// More of something than is sensible.
+    #[error("{what}: {found} are more than the limit of {limit}: reduce the columns or ask for fewer outputs")]
+    TooMany {
+        /// What is counted.
+        what: &'static str,
+        /// How many there would be.
+        found: usize,
+        /// How many there may be.
         limit: usize,
     },
     /// The matrix decomposition did not succeed even after regularisation.

@@ -9,7 +9,7 @@ use ndarray::{Array2, ArrayView2, s};
 
 use super::LearnError;
 use super::common::{affine_blocks, centred_blocks, check_coef, check_fit, check_input, clamp_coef, standard, to_f32};
-use super::linalg::{add_gram, eigen};
+use super::linalg::{add_gram, eigen, fix_signs};
 use super::scale::moments;
 
 /// Largest side of the matrix to decompose: about a minute of one core.
@@ -71,13 +71,7 @@ pub fn fit(x: ArrayView2<'_, f32>, params: &PcaParams, cancel: &Cancel) -> Resul
     } else {
         dual(x, &mean, params.n_components, cancel)?
     };
-    for mut row in components.outer_iter_mut() {
-        // The first of equal loadings decides, with some slack for rounding.
-        let top = row.iter().fold(0.0f64, |top, v| top.max(v.abs()));
-        if row.iter().find(|v| v.abs() >= top * (1.0 - 1e-9)).is_some_and(|v| *v < 0.0) {
-            row.iter_mut().for_each(|v| *v = -*v);
-        }
-    }
+    fix_signs(&mut components);
     let total = variance.iter().sum::<f64>() * rows as f64;
     let explained_ratio = values.iter().map(|v| if total > 0.0 { v / total } else { 0.0 }).collect();
     let explained_variance = values.iter().map(|v| v / freedom).collect();
@@ -172,7 +166,7 @@ fn dual(x: ArrayView2<'_, f32>, mean: &[f64], wanted: usize, cancel: &Cancel) ->
 }
 
 /// Number of eigenvalues above rounding noise, at least one.
-fn rank(values: &[f64]) -> usize {
+pub(super) fn rank(values: &[f64]) -> usize {
     let top = values.first().copied().unwrap_or(0.0);
     let noise = top * (f64::EPSILON * values.len() as f64).max(1e-14);
     values.iter().take_while(|&&v| v > noise).count().max(1)

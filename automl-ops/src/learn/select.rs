@@ -1,15 +1,14 @@
 //! Univariate scores of columns, for feature selection: ANOVA F, correlation F and mutual information.
 //!
-//! A column that is constant or holds NaN or infinity scores 0, so these functions take tables that are not yet imputed.
+//! A constant column scores 0.
 //! Mutual information is that of a histogram with at most 16 quantile bins: a sort a column, against the neighbour searches
 //! of scikit-learn's estimator, which give the same order of columns at a hundred times the cost. Columns are scored in
 //! parallel, each on one thread.
 
 use automl_core::Cancel;
-use ndarray::{ArrayView1, ArrayView2};
-use rayon::prelude::*;
 
 use super::LearnError;
+use super::columns::{Columns, alive};
 use super::common::{check_codes, check_targets, present};
 
 /// Most bins of a histogram.
@@ -21,8 +20,8 @@ const BINS: usize = 16;
 ///
 /// # Errors
 /// No class code a row, a code outside `0..classes`, or a cancelled token.
-pub fn f_classif(x: ArrayView2<'_, f32>, codes: &[u32], classes: usize, cancel: &Cancel) -> Result<Vec<f64>, LearnError> {
-    check_codes(codes, classes, x.nrows())?;
+pub fn f_classif(x: &Columns<'_>, codes: &[u32], classes: usize, cancel: &Cancel) -> Result<Vec<f64>, LearnError> {
+    check_codes(codes, classes, x.rows())?;
     let (seen, index) = present(codes, classes);
     score_columns(x, cancel, |values| {
         let n = values.len() as f64;
@@ -44,8 +43,8 @@ pub fn f_classif(x: ArrayView2<'_, f32>, codes: &[u32], classes: usize, cancel: 
 ///
 /// # Errors
 /// Not one finite target a row, or a cancelled token.
-pub fn f_regression(x: ArrayView2<'_, f32>, y: &[f32], cancel: &Cancel) -> Result<Vec<f64>, LearnError> {
-    check_targets(y, x.nrows())?;
+pub fn f_regression(x: &Columns<'_>, y: &[f32], cancel: &Cancel) -> Result<Vec<f64>, LearnError> {
+    check_targets(y, x.rows())?;
     let n = y.len() as f64;
     let y_mean = y.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
     let y: Vec<f64> = y.iter().map(|&v| f64::from(v) - y_mean).collect();
@@ -69,13 +68,8 @@ pub fn f_regression(x: ArrayView2<'_, f32>, y: &[f32], cancel: &Cancel) -> Resul
 ///
 /// # Errors
 /// No class code a row, a code outside `0..classes`, or a cancelled token.
-pub fn mutual_info_classif(
-    x: ArrayView2<'_, f32>,
-    codes: &[u32],
-    classes: usize,
-    cancel: &Cancel,
-) -> Result<Vec<f64>, LearnError> {
-    check_codes(codes, classes, x.nrows())?;
+pub fn mutual_info_classif(x: &Columns<'_>, codes: &[u32], classes: usize, cancel: &Cancel) -> Result<Vec<f64>, LearnError> {
+    check_codes(codes, classes, x.rows())?;
     let (seen, index) = present(codes, classes);
     score_columns(x, cancel, |values| information(&bins(values), &index, seen.len()))
 }
@@ -84,8 +78,8 @@ pub fn mutual_info_classif(
 ///
 /// # Errors
 /// Not one finite target a row, or a cancelled token.
-pub fn mutual_info_regression(x: ArrayView2<'_, f32>, y: &[f32], cancel: &Cancel) -> Result<Vec<f64>, LearnError> {
-    check_targets(y, x.nrows())?;
+pub fn mutual_info_regression(x: &Columns<'_>, y: &[f32], cancel: &Cancel) -> Result<Vec<f64>, LearnError> {
+    check_targets(y, x.rows())?;
     let y: Vec<f64> = y.iter().map(|&v| f64::from(v)).collect();
     let index = bins(&y);
     score_columns(x, cancel, |values| information(&bins(values), &index, BINS))
@@ -100,19 +94,14 @@ pub fn top_k(scores: &[f64], k: usize) -> Vec<usize> {
     order
 }
 
-/// Scores each column that is finite and not constant.
-fn score_columns(x: ArrayView2<'_, f32>, cancel: &Cancel, score: impl Fn(&[f64]) -> f64 + Sync) -> Result<Vec<f64>, LearnError> {
-    let one = |column: ArrayView1<'_, f32>| {
-        if cancel.is_cancelled() {
-            return Err(LearnError::Cancelled);
-        }
-        let values: Vec<f64> = column.iter().map(|&v| f64::from(v)).collect();
-        let varies = values.windows(2).any(|pair| pair[0] != pair[1]);
-        let score = if varies && values.iter().all(|v| v.is_finite()) { score(&values) } else { 0.0 };
-        Ok(if score > 0.0 { score.min(f64::MAX) } else { 0.0 })
-    };
-    let columns: Vec<usize> = (0..x.ncols()).collect();
-    columns.into_par_iter().map(|column| one(x.column(column))).collect()
+/// Scores each column that is not constant.
+fn score_columns(x: &Columns<'_>, cancel: &Cancel, score: impl Fn(&[f64]) -> f64 + Sync) -> Result<Vec<f64>, LearnError> {
+    alive(cancel)?;
+    x.map(cancel, |column| {
+        let varies = column.windows(2).any(|pair| pair[0] != pair[1]);
+        let score = if varies { score(&column.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>()) } else { 0.0 };
+        if score > 0.0 { score.min(f64::MAX) } else { 0.0 }
+    })
 }
 
 /// `a / b * factor`; 0 without degrees of freedom, the largest number where only `b` vanishes.
@@ -170,6 +159,12 @@ mod tests {
     use super::*;
     use ndarray::{Array2, array};
 
+    /// Scores of the columns of a matrix.
+    fn scored<T>(x: ndarray::ArrayView2<'_, f32>, score: impl FnOnce(&Columns<'_>) -> T) -> T {
+        let columns: Vec<Vec<f32>> = x.columns().into_iter().map(|column| column.to_vec()).collect();
+        score(&Columns::new(x.nrows(), columns.iter().map(Vec::as_slice).collect()).unwrap())
+    }
+
     fn close(a: &[f64], b: &[f64]) {
         assert_eq!(a.len(), b.len());
         for (a, b) in a.iter().zip(b) {
@@ -181,46 +176,46 @@ mod tests {
     fn f_scores_match_scikit_learn() {
         let x = fixture::x();
         let cancel = Cancel::new();
-        let f = f_classif(x.view(), &fixture::CODES, 3, &cancel).unwrap();
+        let f = scored(x.view(), |x| f_classif(x, &fixture::CODES, 3, &cancel).unwrap());
         close(&f, &[12.282902829, 6.117647058, 135.58250497, 88.946745562]);
-        let f = f_regression(x.slice(ndarray::s![.., 1..]), &fixture::y(), &cancel).unwrap();
+        let f = scored(x.slice(ndarray::s![.., 1..]), |x| f_regression(x, &fixture::y(), &cancel).unwrap());
         close(&f, &[0.025817799, 31.645485388, 23.554145589]);
     }
 
     #[test]
     fn mutual_information_of_a_copy_is_the_entropy() {
         let x = array![[0.0f32, 1.0], [0.0, 2.0], [1.0, 1.0], [1.0, 2.0]];
-        let mi = mutual_info_classif(x.view(), &[0, 0, 1, 1], 2, &Cancel::new()).unwrap();
+        let mi = scored(x.view(), |x| mutual_info_classif(x, &[0, 0, 1, 1], 2, &Cancel::new()).unwrap());
         close(&mi, &[2f64.ln(), 0.0]);
-        let mi = mutual_info_regression(x.view(), &[5.0, 5.0, 7.0, 7.0], &Cancel::new()).unwrap();
+        let mi = scored(x.view(), |x| mutual_info_regression(x, &[5.0, 5.0, 7.0, 7.0], &Cancel::new()).unwrap());
         close(&mi, &[2f64.ln(), 0.0]);
         // A continuous copy fills all bins alike.
         let column = Array2::from_shape_fn((1600, 1), |(i, _)| ((i * 7) % 1600) as f32);
         let y: Vec<f32> = column.iter().map(|v| v * v).collect();
-        let mi = mutual_info_regression(column.view(), &y, &Cancel::new()).unwrap();
+        let mi = scored(column.view(), |x| mutual_info_regression(x, &y, &Cancel::new()).unwrap());
         close(&mi, &[16f64.ln()]);
     }
 
     #[test]
     fn useless_columns_score_zero_and_perfect_ones_stay_finite() {
-        let x = array![[1.0f32, f32::NAN, 0.0, 1e30], [1.0, 2.0, 0.0, -1e30], [1.0, 3.0, 1.0, 1e30], [1.0, 0.0, 1.0, 0.0]];
+        let x = array![[1.0f32, 2.0, 0.0, 1e30], [1.0, 2.0, 0.0, -1e30], [1.0, 2.0, 1.0, 1e30], [1.0, 2.0, 1.0, 0.0]];
         let (codes, y, cancel) = ([0, 0, 1, 1], [0.0f32, 0.0, 1.0, 1.0], Cancel::new());
         for scores in [
-            f_classif(x.view(), &codes, 100, &cancel).unwrap(),
-            f_regression(x.view(), &y, &cancel).unwrap(),
-            mutual_info_classif(x.view(), &codes, 2, &cancel).unwrap(),
-            mutual_info_regression(x.view(), &y, &cancel).unwrap(),
+            scored(x.view(), |x| f_classif(x, &codes, 100, &cancel).unwrap()),
+            scored(x.view(), |x| f_regression(x, &y, &cancel).unwrap()),
+            scored(x.view(), |x| mutual_info_classif(x, &codes, 2, &cancel).unwrap()),
+            scored(x.view(), |x| mutual_info_regression(x, &y, &cancel).unwrap()),
         ] {
             assert_eq!(&scores[..2], &[0.0, 0.0]);
             assert!(scores.iter().all(|s| s.is_finite() && *s >= 0.0));
             assert_eq!(top_k(&scores, 1), vec![2]);
         }
-        assert_eq!(f_classif(x.view(), &[0; 4], 1, &cancel).unwrap(), vec![0.0; 4]);
-        assert_eq!(f_classif(x.slice(ndarray::s![..1, ..]), &[0], 1, &cancel).unwrap(), vec![0.0; 4]);
-        assert!(f_classif(x.view(), &[0, 0, 0, 9], 2, &cancel).is_err());
-        assert!(f_regression(x.view(), &[0.0], &cancel).is_err());
+        assert_eq!(scored(x.view(), |x| f_classif(x, &[0; 4], 1, &cancel).unwrap()), vec![0.0; 4]);
+        assert_eq!(scored(x.slice(ndarray::s![..1, ..]), |x| f_classif(x, &[0], 1, &cancel).unwrap()), vec![0.0; 4]);
+        assert!(scored(x.view(), |x| f_classif(x, &[0, 0, 0, 9], 2, &cancel)).is_err());
+        assert!(scored(x.view(), |x| f_regression(x, &[0.0], &cancel)).is_err());
         cancel.cancel();
-        assert_eq!(f_regression(x.view(), &y, &cancel), Err(LearnError::Cancelled));
+        assert_eq!(scored(x.view(), |x| f_regression(x, &y, &cancel)), Err(LearnError::Cancelled));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Principal component analysis: projects onto the directions of largest variance.
 
-use automl_core::{Cancel, Param};
+use automl_core::{Cancel, Param, Params};
 
 use super::damaged;
+use super::shared::{share, share_of};
+use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::DENSE;
 use crate::learn::pca::{self, PcaParams};
@@ -25,9 +27,18 @@ crate::tabular_operator!(Pca);
 struct FittedPca(pca::Pca);
 
 impl TabularOperator for Pca {
+    fn cost(&self, shape: &Shape, params: &Params) -> Cost {
+        let side = shape.columns.min(shape.rows);
+        let components = share_of(params, "components", side);
+        Cost::of_cells(shape, 10.0 + 0.15 * side + 0.12 * components, 12.0)
+            .and_seconds(4e-9 * side.powi(3))
+            .and_bytes(24.0 * side * side + 8.0 * shape.rows * components + 1e6)
+            .emitting(components)
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let most = fit.x.columns().len().min(fit.x.rows());
-        let n_components = ((fit.float("components")? * most as f64).ceil() as usize).max(1);
+        let n_components = share(fit, "components", most)?;
         let params = PcaParams { n_components, whiten: fit.switch("whiten")? };
         Ok(Box::new(FittedPca(pca::fit(fit.x.matrix()?.view(), &params, fit.cancel)?)))
     }
