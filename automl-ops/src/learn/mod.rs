@@ -8,22 +8,32 @@
 //! file it came from: a wrong number of columns is an error. And the result does not depend on the number of threads: work
 //! is cut at fixed places and summed in order.
 
+mod calibrate;
 mod common;
 #[cfg(test)]
 mod fixture;
 pub mod gaussian_nb;
+mod glm;
+pub mod kernel_svm;
+pub mod kernels;
 pub mod knn;
+pub mod lasso;
 mod lbfgs;
 pub mod lda;
+mod leave_one_out;
 mod linalg;
+pub mod linear_svm;
 pub mod logistic;
 mod logistic_loss;
 pub mod neighbours;
+mod owlqn;
 pub mod pca;
 pub mod qda;
 pub mod ridge;
+pub mod ridge_classes;
 pub mod scale;
 pub mod select;
+mod smo;
 
 /// Why a kernel could not be fitted or applied.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
