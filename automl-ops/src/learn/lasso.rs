@@ -9,7 +9,7 @@ use automl_core::Cancel;
 use ndarray::{Array2, ArrayView2};
 
 use super::LearnError;
-use super::common::{Sample, centred_blocks, check_targets, clamp_coef};
+use super::common::{Sample, centred_blocks, check_targets, clamp_coef, plain};
 use super::linalg::add_gram;
 use super::ridge::Ridge;
 use super::scale::{Standard, moments};
@@ -104,12 +104,11 @@ fn descend(columns: usize, cancel: &Cancel, mut step: impl FnMut(usize) -> (f64,
     for _ in 0..PASSES {
         let mut moved = 0.0f64;
         let mut kept = Vec::new();
-        let visited = if all { columns } else { active.len() };
-        for place in 0..visited {
+        let visited = if all { (0..columns).collect() } else { std::mem::take(&mut active) };
+        for (place, j) in visited.into_iter().enumerate() {
             if place % 64 == 0 && cancel.is_cancelled() {
                 return Err(LearnError::Cancelled);
             }
-            let j = if all { place } else { active[place] };
             let (by, nonzero) = step(j);
             moved = moved.max(by);
             if nonzero {
@@ -141,7 +140,7 @@ fn on_gram(
         add_gram(&mut gram, 1.0 / sample.total, block);
         for (offset, row) in block.outer_iter().enumerate() {
             let factor = y[start + offset] * sample.w[start + offset].sqrt() / sample.total;
-            row.iter().zip(&mut moment).for_each(|(v, sum)| *sum += factor * v);
+            plain(row).iter().zip(&mut moment).for_each(|(v, sum)| *sum += factor * v);
         }
     })?;
     for i in 0..columns {

@@ -60,7 +60,7 @@ pub fn fit_classes(
         let margins = left_out(&problem, &point, &picked, &sample, cancel)?;
         Ok((point, margins))
     };
-    let solved: Vec<Result<(Vec<f64>, Vec<f64>), LearnError>> = (0..outputs).into_par_iter().map(one).collect();
+    let solved: Vec<Result<_, LearnError>> = (0..outputs).into_par_iter().map(one).collect();
     let mut coef = Array2::<f64>::zeros((outputs, columns));
     let mut intercept = Vec::with_capacity(outputs);
     let mut scores = Array2::<f64>::zeros((picked.len(), outputs));

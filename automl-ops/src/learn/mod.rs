@@ -8,12 +8,16 @@
 //! file it came from: a wrong number of columns is an error. And the result does not depend on the number of threads: work
 //! is cut at fixed places and summed in order.
 
+pub mod bayesian_ridge;
 mod calibrate;
+pub mod centroid;
 mod common;
+pub mod discrete_nb;
 #[cfg(test)]
 mod fixture;
 pub mod gaussian_nb;
 mod glm;
+pub mod huber;
 pub mod kernel_svm;
 pub mod kernels;
 pub mod knn;
@@ -33,7 +37,10 @@ pub mod ridge;
 pub mod ridge_classes;
 pub mod scale;
 pub mod select;
+pub mod sgd;
 mod smo;
+pub mod stack;
+pub mod tweedie;
 
 /// Why a kernel could not be fitted or applied.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

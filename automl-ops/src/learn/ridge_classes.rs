@@ -9,7 +9,7 @@ use ndarray::{Array2, ArrayView2, s};
 
 use super::LearnError;
 use super::calibrate::{self, calibrate};
-use super::common::{Sample, centred_blocks, check_codes, clamp_coef, present};
+use super::common::{Sample, centred_blocks, check_codes, clamp_coef, plain, present};
 use super::leave_one_out::{leverages, without};
 use super::linalg::{Cholesky, add_gram};
 use super::logistic::Logistic;
@@ -104,7 +104,10 @@ impl Problem<'_> {
         centred_blocks(x, &self.mean, Some(&self.sample.w), cancel, |start, block| {
             add_gram(&mut gram, 1.0, block);
             for (offset, row) in block.outer_iter().enumerate() {
-                sums.row_mut(self.index[start + offset]).scaled_add(self.sample.w[start + offset].sqrt(), &row);
+                let factor = self.sample.w[start + offset].sqrt();
+                let mut sums = sums.row_mut(self.index[start + offset]);
+                let sums = sums.as_slice_mut().unwrap_or_default().iter_mut();
+                sums.zip(plain(row).iter()).for_each(|(sum, v)| *sum += factor * v);
             }
         })?;
         for (k, mut to) in coef.outer_iter_mut().enumerate() {

@@ -7,7 +7,7 @@ use automl_core::Cancel;
 use ndarray::{Array2, ArrayView2};
 
 use super::LearnError;
-use super::common::{Sample, check_fit, check_input, clamp_coef, standard, to_f32};
+use super::common::{Sample, check_fit, check_input, clamp_coef, plain, standard, to_f32};
 
 /// Means and scales of the columns.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +78,7 @@ pub(super) fn means(x: ArrayView2<'_, f32>, weights: Option<&[f64]>, cancel: &Ca
             return Err(LearnError::Cancelled);
         }
         let w = weights.map_or(1.0, |w| w[row]);
-        for ((sum, &v), first) in mean.iter_mut().zip(values).zip(&first) {
+        for ((sum, &v), first) in mean.iter_mut().zip(plain(values).iter()).zip(&first) {
             *sum += w * (f64::from(v) - first);
         }
     }
@@ -104,7 +104,7 @@ pub(super) fn moments(
             return Err(LearnError::Cancelled);
         }
         let w = weights.map_or(1.0, |w| w[row]);
-        for ((sum, &v), mean) in variance.iter_mut().zip(values).zip(&mean) {
+        for ((sum, &v), mean) in variance.iter_mut().zip(plain(values).iter()).zip(&mean) {
             let d = f64::from(v) - mean;
             *sum += w * d * d;
         }
@@ -133,7 +133,8 @@ impl Standard {
             if row % ROWS == 0 && cancel.is_cancelled() {
                 return Err(LearnError::Cancelled);
             }
-            for (((to, &from), mean), inverse) in to.iter_mut().zip(from).zip(&mean).zip(&inverse) {
+            let to = to.as_slice_mut().unwrap_or_default().iter_mut();
+            for (((to, &from), mean), inverse) in to.zip(plain(from).iter()).zip(&mean).zip(&inverse) {
                 *to = to_f32((f64::from(from) - mean) * inverse);
             }
         }

@@ -3,11 +3,14 @@
 //! Kinds say what can follow what ([`crate::kinds`]): an encoder turns raw columns into numbers, an imputer fills what is
 //! missing, and dense numbers feed the linear, neighbour and projection operators. Trees read anything.
 
+mod bayesian_ridge;
+mod bernoulli_nb;
 mod decision_tree;
 mod elastic_net;
 mod extra_trees;
 mod gaussian_nb;
 mod gradient_boosting;
+mod huber;
 mod impute;
 mod knn;
 mod lasso;
@@ -15,14 +18,20 @@ mod lda;
 mod linear;
 mod linear_svm;
 mod logistic;
+mod multinomial_nb;
+mod nearest_centroid;
 mod one_hot;
 mod ordinal;
 mod pca;
+mod poisson;
+mod prior;
 mod qda;
 mod random_forest;
 mod rbf_svm;
 mod ridge;
 mod select_k_best;
+mod sgd;
+mod stacker;
 mod standard_scale;
 
 use automl_core::{Cancel, Param};
