@@ -13,11 +13,13 @@ mod calibrate;
 pub mod centroid;
 mod common;
 pub mod discrete_nb;
+mod factor;
 #[cfg(test)]
 mod fixture;
 pub mod gaussian_nb;
 mod glm;
 pub mod huber;
+pub mod kernel_ridge;
 pub mod kernel_svm;
 pub mod kernels;
 pub mod knn;
