@@ -248,11 +248,18 @@ impl Frame {
     /// # Errors
     /// [`OperatorError::Kind`] unless all columns are numbers.
     pub fn matrix(&self) -> Result<Array2<f32>, OperatorError> {
+        /// Side of a tile that stays in the first-level cache while it is transposed.
+        const TILE: usize = 64;
         let width = self.columns.len();
         let mut values = vec![0.0; self.rows * width];
-        for index in 0..width {
-            for (row, &value) in self.numeric(index)?.iter().enumerate() {
-                values[row * width + index] = value;
+        let columns = (0..width).map(|index| self.numeric(index)).collect::<Result<Vec<_>, _>>()?;
+        for first in (0..self.rows).step_by(TILE) {
+            let Some(band) = values.get_mut(first * width..(first + TILE).min(self.rows) * width) else { break };
+            for (tile, columns) in columns.chunks(TILE).enumerate() {
+                for (offset, column) in columns.iter().enumerate() {
+                    let to = band.iter_mut().skip(tile * TILE + offset).step_by(width);
+                    to.zip(column.iter().skip(first)).for_each(|(to, &value)| *to = value);
+                }
             }
         }
         Array2::from_shape_vec((self.rows, width), values).map_err(|_| OperatorError::Shape {

@@ -176,6 +176,11 @@ pub(super) fn to_f32(value: f64) -> f32 {
     if value.is_nan() { 0.0 } else { value.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32 }
 }
 
+/// The numbers of a row as a slice, over which loops vectorise; copied only where they are apart.
+pub(super) fn plain<T: Clone>(row: ArrayView1<'_, T>) -> std::borrow::Cow<'_, [T]> {
+    row.to_slice().map_or_else(|| row.to_vec().into(), Into::into)
+}
+
 /// Passes over `x` in blocks of rows, each centred by `mean`, multiplied by the root of its weight, in double precision.
 ///
 /// `body` gets the first row of the block and the block (rows x columns).
@@ -208,7 +213,8 @@ pub(super) fn centred_blocks_by<'m>(
         let mut block = buffer.slice_mut(s![..end - start, ..]);
         for (row, (mut to, from)) in block.outer_iter_mut().zip(rows.outer_iter()).enumerate() {
             let root = weights.map_or(1.0, |w| w[start + row].sqrt());
-            for ((to, &from), mean) in to.iter_mut().zip(from).zip(mean(start + row)) {
+            let (from, mean) = (plain(from), plain(mean(start + row)));
+            for ((to, &from), mean) in to.as_slice_mut().unwrap_or_default().iter_mut().zip(from.iter()).zip(mean.iter()) {
                 *to = (f64::from(from) - mean) * root;
             }
         }
@@ -226,7 +232,7 @@ pub(super) fn class_means(
     classes: usize,
     cancel: &Cancel,
 ) -> Result<(Array2<f64>, Vec<f64>), LearnError> {
-    let origin = sample.x.row(0).mapv(f64::from);
+    let origin: Vec<f64> = sample.x.row(0).iter().map(|&v| f64::from(v)).collect();
     let mut mean = Array2::<f64>::zeros((classes, sample.x.ncols()));
     let mut mass = vec![0.0f64; classes];
     for (row, values) in sample.x.outer_iter().enumerate() {
@@ -235,7 +241,10 @@ pub(super) fn class_means(
         }
         let (class, w) = (index[row], sample.w[row]);
         mass[class] += w;
-        for ((sum, &v), origin) in mean.row_mut(class).iter_mut().zip(values).zip(&origin) {
+        let values = plain(values);
+        let mut sums = mean.row_mut(class);
+        let sums = sums.as_slice_mut().unwrap_or_default();
+        for ((sum, &v), origin) in sums.iter_mut().zip(values.iter()).zip(&origin) {
             *sum += w * (f64::from(v) - origin);
         }
     }

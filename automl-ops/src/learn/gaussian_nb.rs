@@ -65,34 +65,8 @@ pub fn fit(
     index.iter().zip(&sample.w).for_each(|(&class, w)| mass[class] += w);
     let log_prior = log_priors(params.priors.as_deref(), &codes, classes, &mass)?;
 
-    let mut mean = Array2::<f64>::zeros((codes.len(), columns));
-    let mut variance = Array2::<f64>::zeros((codes.len(), columns));
-    // Two passes over deviations from the first row: sums of squares would lose the digits of an offset.
     let origin = sample.x.row(0).mapv(f64::from);
-    for pass in 0..2 {
-        for (row, values) in sample.x.outer_iter().enumerate() {
-            if row % BLOCK == 0 && cancel.is_cancelled() {
-                return Err(LearnError::Cancelled);
-            }
-            let (class, w) = (index[row], sample.w[row]);
-            let columns = values.iter().zip(&origin);
-            if pass == 0 {
-                for (sum, (&v, origin)) in mean.row_mut(class).iter_mut().zip(columns) {
-                    *sum += w * (f64::from(v) - origin);
-                }
-            } else {
-                let sums = variance.row_mut(class).into_iter().zip(mean.row(class));
-                for ((sum, mean), (&v, origin)) in sums.zip(columns) {
-                    let d = f64::from(v) - origin - mean;
-                    *sum += w * d * d;
-                }
-            }
-        }
-        let sums = if pass == 0 { &mut mean } else { &mut variance };
-        for (mut sums, mass) in sums.outer_iter_mut().zip(&mass) {
-            sums.iter_mut().for_each(|sum| *sum /= mass);
-        }
-    }
+    let (mut mean, mut variance) = deviations(&sample, &index, &mass, &origin.to_vec(), cancel)?;
     let top = (0..columns).map(|j| spread(mean.column(j), variance.column(j), &mass)).fold(0.0, f64::max);
     for mut means in mean.outer_iter_mut() {
         means.iter_mut().zip(&origin).for_each(|(mean, origin)| *mean += origin);
@@ -101,6 +75,59 @@ pub fn fit(
     let floor = if top > 0.0 { (smoothing * top).max(1e-15 * top).max(MIN_VARIANCE) } else { 1.0 };
     variance.iter_mut().for_each(|v| *v = (*v + smoothing * top).max(floor));
     Ok(GaussianNb { classes, codes, log_prior, mean, variance })
+}
+
+/// Mean deviation from `origin` and variance of each class, classes x columns.
+///
+/// One pass of sums and squares; where a mean is so far from the origin that a variance would lose its digits, a second one.
+fn deviations(
+    sample: &Sample<'_>,
+    index: &[usize],
+    mass: &[f64],
+    origin: &[f64],
+    cancel: &Cancel,
+) -> Result<(Array2<f64>, Array2<f64>), LearnError> {
+    let mut mean = Array2::<f64>::zeros((mass.len(), origin.len()));
+    let mut variance = Array2::<f64>::zeros(mean.raw_dim());
+    for (row, values) in sample.x.outer_iter().enumerate() {
+        if row % BLOCK == 0 && cancel.is_cancelled() {
+            return Err(LearnError::Cancelled);
+        }
+        let (class, w) = (index[row], sample.w[row]);
+        let (mut sums, mut squares) = (mean.row_mut(class), variance.row_mut(class));
+        if let (Some(sums), Some(squares), Some(values)) = (sums.as_slice_mut(), squares.as_slice_mut(), values.to_slice()) {
+            for (((sum, square), &v), origin) in sums.iter_mut().zip(squares).zip(values).zip(origin) {
+                let d = f64::from(v) - origin;
+                *sum += w * d;
+                *square += w * d * d;
+            }
+        }
+    }
+    let mut lost = false;
+    for ((mut mean, mut variance), mass) in mean.outer_iter_mut().zip(variance.outer_iter_mut()).zip(mass) {
+        for (mean, variance) in mean.iter_mut().zip(variance.iter_mut()) {
+            *mean /= mass;
+            let square = *mean * *mean;
+            *variance = (*variance / mass - square).max(0.0);
+            lost |= square > 1e6 * *variance && square > 0.0;
+        }
+    }
+    if !lost {
+        return Ok((mean, variance));
+    }
+    variance.fill(0.0);
+    for (row, values) in sample.x.outer_iter().enumerate() {
+        if row % BLOCK == 0 && cancel.is_cancelled() {
+            return Err(LearnError::Cancelled);
+        }
+        let (class, w) = (index[row], sample.w[row]);
+        let sums = variance.row_mut(class).into_iter().zip(mean.row(class));
+        for ((sum, mean), (&v, origin)) in sums.zip(values.iter().zip(origin)) {
+            let d = f64::from(v) - origin - mean;
+            *sum += w * d * d / mass[class];
+        }
+    }
+    Ok((mean, variance))
 }
 
 impl GaussianNb {

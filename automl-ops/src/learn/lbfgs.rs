@@ -13,11 +13,11 @@ pub(super) struct Limits {
 }
 
 /// Pairs of steps and gradient changes kept.
-const MEMORY: usize = 10;
-const ARMIJO: f64 = 1e-4;
+pub(super) const MEMORY: usize = 10;
+pub(super) const ARMIJO: f64 = 1e-4;
 const CURVATURE: f64 = 0.9;
 /// Relative noise of a function value whose inner products are single precision.
-const NOISE: f64 = 1e-8;
+pub(super) const NOISE: f64 = 1e-8;
 
 /// Minimises `eval` from `x` in place and returns the number of iterations done.
 ///
@@ -69,13 +69,7 @@ pub(super) fn minimise(x: &mut Vec<f64>, limits: &Limits, mut eval: impl FnMut(&
         };
         let s: Vec<f64> = next.iter().zip(x.iter()).map(|(a, b)| a - b).collect();
         let y: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(a, b)| a - b).collect();
-        let sy = dot(&s, &y);
-        if sy > 0.0 {
-            if history.len() == MEMORY {
-                history.remove(0);
-            }
-            history.push(Pair { rho: 1.0 / sy, gamma: sy / dot(&y, &y), s, y });
-        }
+        remember(&mut history, s, y);
         std::mem::swap(x, &mut next);
         std::mem::swap(&mut gradient, &mut next_gradient);
         value = next_value;
@@ -83,7 +77,19 @@ pub(super) fn minimise(x: &mut Vec<f64>, limits: &Limits, mut eval: impl FnMut(&
     limits.max_iter
 }
 
-struct Pair {
+/// Adds a step and its change of the gradient, unless the curvature along it is not above zero.
+pub(super) fn remember(history: &mut Vec<Pair>, s: Vec<f64>, y: Vec<f64>) {
+    let sy = dot(&s, &y);
+    if sy > 0.0 {
+        if history.len() == MEMORY {
+            history.remove(0);
+        }
+        history.push(Pair { rho: 1.0 / sy, gamma: sy / dot(&y, &y), s, y });
+    }
+}
+
+/// A step and the change of the gradient along it.
+pub(super) struct Pair {
     s: Vec<f64>,
     y: Vec<f64>,
     rho: f64,
@@ -91,7 +97,7 @@ struct Pair {
 }
 
 /// Minus the approximate inverse Hessian times the gradient.
-fn two_loop(history: &[Pair], gradient: &[f64], out: &mut [f64]) {
+pub(super) fn two_loop(history: &[Pair], gradient: &[f64], out: &mut [f64]) {
     out.iter_mut().zip(gradient).for_each(|(out, g)| *out = -g);
     let mut alphas = Vec::with_capacity(history.len());
     for pair in history.iter().rev() {
@@ -108,7 +114,7 @@ fn two_loop(history: &[Pair], gradient: &[f64], out: &mut [f64]) {
     }
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 

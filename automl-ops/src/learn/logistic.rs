@@ -1,4 +1,4 @@
-//! Logistic regression: binary or multinomial, L2 penalty, L-BFGS.
+//! Logistic regression: binary or multinomial, with an L2 penalty by L-BFGS, or L1 or both by OWL-QN.
 //!
 //! The columns are standardised before the solver sees them, since L-BFGS needs ten times the steps on badly scaled columns,
 //! and the coefficients are mapped back to the original scale. **The penalty acts on the standardised coefficients**: the
@@ -10,18 +10,21 @@ use ndarray::{Array2, ArrayView2};
 
 use super::LearnError;
 use super::common::{
-    Sample, affine_blocks, check_codes, check_coef, check_input, check_present, clamp_coef, present, softmax_into, to_f32,
+    Sample, affine_blocks, check_codes, check_coef, check_input, check_present, clamp_coef, present, softmax_into,
 };
 use super::lbfgs::{Limits, minimise};
 use super::logistic_loss::Problem;
-use super::scale::moments;
+use super::owlqn;
+use super::scale::Standard;
 
 /// Hyperparameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogisticParams {
     /// Inverse strength of the penalty, above zero, as in scikit-learn: `sum(loss) + |W|^2 / (2 C)`. Default 1.
     pub c: f64,
-    /// Most L-BFGS iterations. Default 100.
+    /// Share of the L1 penalty, 0 to 1: the penalty is `(l1_ratio |W|_1 + (1 - l1_ratio) |W|^2 / 2) / C`. Default 0.
+    pub l1_ratio: f64,
+    /// Most iterations. Default 100.
     pub max_iter: usize,
     /// Stop when no component of the gradient of the mean loss is larger. Default 1e-4.
     pub tolerance: f64,
@@ -29,7 +32,7 @@ pub struct LogisticParams {
 
 impl Default for LogisticParams {
     fn default() -> Self {
-        Self { c: 1.0, max_iter: 100, tolerance: 1e-4 }
+        Self { c: 1.0, l1_ratio: 0.0, max_iter: 100, tolerance: 1e-4 }
     }
 }
 
@@ -71,6 +74,9 @@ pub fn fit(
     if params.tolerance.is_nan() || params.tolerance < 0.0 {
         return Err(LearnError::Param { name: "tolerance", value: params.tolerance, expected: "a number from 0" });
     }
+    if !(0.0..=1.0).contains(&params.l1_ratio) {
+        return Err(LearnError::Param { name: "l1_ratio", value: params.l1_ratio, expected: "a number from 0 to 1" });
+    }
     let sample = Sample::new(x, weights)?;
     let (codes, index) = present(&sample.pick(codes), classes);
     let columns = sample.x.ncols();
@@ -79,36 +85,51 @@ pub fn fit(
         let coef = Array2::zeros((1, columns));
         return Ok(Logistic { classes, codes, coef, intercept: vec![0.0], iterations: 0 });
     }
-    let (mean, variance) = moments(sample.x.view(), Some(&sample.w), cancel)?;
-    // A constant column gets inverse 0: its standardised value and with it its coefficient are 0.
-    let inverse: Vec<f64> = variance.iter().map(|&v| if v > 0.0 { 1.0 / v.sqrt() } else { 0.0 }).collect();
-    let mut z = Array2::<f32>::zeros(sample.x.raw_dim());
-    for (mut to, from) in z.outer_iter_mut().zip(sample.x.outer_iter()) {
-        for (((to, &from), mean), inverse) in to.iter_mut().zip(from).zip(&mean).zip(&inverse) {
-            *to = to_f32((f64::from(from) - mean) * inverse);
-        }
-    }
+    let standard = Standard::new(&sample, cancel)?;
     let share: Vec<f64> = sample.w.iter().map(|w| w / sample.total).collect();
-    let penalty = 1.0 / (params.c * sample.total);
-    let mut problem = Problem::new(&z, &index, &share, outputs, penalty);
+    let strength = 1.0 / (params.c * sample.total);
+    let mut problem = Problem::new(&standard.z, &index, &share, outputs, (1.0 - params.l1_ratio) * strength);
     let mut point = problem.start(codes.len());
     let limits = Limits { max_iter: params.max_iter, tolerance: params.tolerance };
-    let iterations = minimise(&mut point, &limits, |point, gradient| problem.eval(point, gradient, cancel));
+    let eval = |point: &[f64], gradient: &mut [f64]| problem.eval(point, gradient, cancel);
+    let iterations = if params.l1_ratio > 0.0 {
+        owlqn::minimise(&mut point, outputs * columns, params.l1_ratio * strength, &limits, eval)
+    } else {
+        minimise(&mut point, &limits, eval)
+    };
 
     let mut coef = Array2::<f64>::zeros((outputs, columns));
     let mut intercept = Vec::with_capacity(outputs);
-    for (k, mut row) in coef.outer_iter_mut().enumerate() {
-        let mut offset = point[outputs * columns + k];
-        for (((to, &w), mean), inverse) in row.iter_mut().zip(&point[k * columns..]).zip(&mean).zip(&inverse) {
-            *to = clamp_coef(w * inverse);
-            offset -= *to * mean;
-        }
-        intercept.push(clamp_coef(offset));
+    for (k, row) in coef.outer_iter_mut().enumerate() {
+        intercept.push(standard.restore(&point[k * columns..], point[outputs * columns + k], row));
     }
     Ok(Logistic { classes, codes, coef, intercept, iterations })
 }
 
 impl Logistic {
+    /// A model from scores of every class: classes of `codes` x columns, and one intercept a class.
+    pub(super) fn from_classes(classes: usize, codes: Vec<u32>, coef: Array2<f64>, intercept: Vec<f64>) -> Self {
+        let (mut coef, mut intercept) = match intercept.as_slice() {
+            [first, second] => {
+                let difference = &coef.row(1) - &coef.row(0);
+                (difference.insert_axis(ndarray::Axis(0)), vec![second - first])
+            }
+            _ => (coef, intercept),
+        };
+        coef.mapv_inplace(clamp_coef);
+        intercept.iter_mut().for_each(|b| *b = clamp_coef(*b));
+        Self { classes, codes, coef, intercept, iterations: 0 }
+    }
+
+    /// The scores of some rows, rows x outputs.
+    pub(super) fn scores(&self, x: ArrayView2<'_, f32>) -> Array2<f64> {
+        let mut out = Array2::<f64>::zeros((x.nrows(), self.coef.nrows()));
+        affine_blocks(x, self.coef.view(), &self.intercept, |start, scores| {
+            out.slice_mut(ndarray::s![start..start + scores.nrows(), ..]).assign(&scores);
+        });
+        out
+    }
+
     /// Class probabilities, rows x classes; each row sums to 1.
     ///
     /// # Errors
@@ -176,6 +197,33 @@ mod tests {
         assert_eq!(model.coef.dim(), (1, 4));
         let expected = array![[0.9622037802, 0.0377962198], [0.9189103834, 0.0810896166], [0.2145467900, 0.7854532100]];
         assert_probabilities(&model.predict(q.view()).unwrap(), &expected, 1e-4);
+    }
+
+    #[test]
+    fn an_l1_penalty_matches_scikit_learn() {
+        let (x, q) = (fixture::x(), fixture::queries());
+        for (l1_ratio, expected) in [
+            (
+                1.0,
+                array![
+                    [0.83068946, 0.15653516, 0.01277538],
+                    [0.06789516, 0.89999102, 0.03211382],
+                    [0.0084285, 0.18558182, 0.80598968]
+                ],
+            ),
+            (
+                0.5,
+                array![
+                    [0.83796512, 0.15367154, 0.00836333],
+                    [0.03136989, 0.94048169, 0.02814842],
+                    [0.00677159, 0.17651392, 0.81671449]
+                ],
+            ),
+        ] {
+            let model = fit(x.view(), &CODES, 3, None, &LogisticParams { l1_ratio, ..exact() }, &Cancel::new()).unwrap();
+            assert_probabilities(&model.predict(q.view()).unwrap(), &expected, 1e-3);
+            assert!(model.coef.iter().any(|&c| c == 0.0));
+        }
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl<'a> Problem<'a> {
 }
 
 /// `scores = z coef'`. The product routine pads one output to eight, so that one is better done by hand.
-fn multiply(z: ArrayView2<'_, f32>, coef: &Array2<f32>, mut scores: ArrayViewMut2<'_, f32>) {
+pub(super) fn multiply(z: ArrayView2<'_, f32>, coef: &Array2<f32>, mut scores: ArrayViewMut2<'_, f32>) {
     const LANES: usize = 8;
     let (Some(rows), Some(coef), 1) = (z.to_slice(), coef.as_slice(), coef.nrows()) else {
         return general_mat_mul(1.0, &z, &coef.t(), 0.0, &mut scores);
@@ -104,7 +104,7 @@ fn multiply(z: ArrayView2<'_, f32>, coef: &Array2<f32>, mut scores: ArrayViewMut
 }
 
 /// `part = scores' z`.
-fn multiply_transposed(scores: ArrayView2<'_, f32>, z: ArrayView2<'_, f32>, part: &mut Array2<f32>) {
+pub(super) fn multiply_transposed(scores: ArrayView2<'_, f32>, z: ArrayView2<'_, f32>, part: &mut Array2<f32>) {
     let single = part.nrows() == 1;
     let (Some(rows), Some(sums), true) = (z.to_slice(), part.as_slice_mut(), single) else {
         return general_mat_mul(1.0, &scores.t(), &z, 0.0, part);
@@ -142,7 +142,7 @@ fn softmax(scores: &mut [f32], intercept: &[f64], class: usize, share: f64) -> f
 }
 
 /// `exp` of a number that is not positive, to about 2e-7 relative; 0 below -87. Without branches, so that a row vectorises.
-fn exp_negative(x: f32) -> f32 {
+pub(super) fn exp_negative(x: f32) -> f32 {
     // Adding 1.5 * 2^23 rounds to an integer, which is then in the low bits.
     const ROUND: f32 = 12_582_912.0;
     // ln 2 in two parts (Cody and Waite): the first times an integer is exact.

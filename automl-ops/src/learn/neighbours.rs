@@ -7,17 +7,20 @@
 
 use automl_core::Cancel;
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView1, ArrayView2, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
 use super::LearnError;
 use super::common::{check_fit, check_input, standard, to_f32};
+use super::logistic_loss::multiply;
 use super::scale::means;
 
 /// Query rows a task handles.
 const QUERIES: usize = 64;
 /// Training rows a product handles: with 64 queries, 256 KB of distances.
 const TRAIN: usize = 1024;
+/// Fewer query rows than this are better multiplied one by one.
+const FEW: usize = 4;
 
 /// The `k` nearest rows of `data` for each row of `x`, nearest first, each with its squared Euclidean distance.
 ///
@@ -45,27 +48,14 @@ pub fn map_neighbours<T: Send>(
     cancel: &Cancel,
     each: impl Fn(&[(usize, f64)]) -> T + Sync,
 ) -> Result<Vec<T>, LearnError> {
-    check_input(x, data.ncols())?;
     check_fit(data)?;
-    let (data, x) = (standard(data), standard(x));
-    let index = Index::new(data.view(), cancel)?;
-    let block = |start: usize| {
-        let rows = x.slice(s![start..(start + QUERIES).min(x.nrows()), ..]);
-        let best = index.search(rows, k.max(1), cancel)?;
-        Ok(best.iter().map(|best| each(&best.near)).collect())
-    };
-    let starts: Vec<usize> = (0..x.nrows()).step_by(QUERIES).collect();
-    let blocks: Vec<Result<Vec<T>, LearnError>> = starts.into_par_iter().map(block).collect();
-    let mut out = Vec::with_capacity(x.nrows());
-    for block in blocks {
-        out.extend(block?);
-    }
-    Ok(out)
+    Index::new(standard(data).into_owned(), cancel)?.map(x, k, cancel, each)
 }
 
 /// Training rows prepared for approximate distances: centred, and scaled by one factor to values of at most 1.
-struct Index<'a> {
-    data: ArrayView2<'a, f32>,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Index {
+    data: Array2<f32>,
     mean: Vec<f64>,
     unit: f64,
     centred: Array2<f32>,
@@ -73,9 +63,15 @@ struct Index<'a> {
     top_norm: f32,
 }
 
-impl<'a> Index<'a> {
-    fn new(data: ArrayView2<'a, f32>, cancel: &Cancel) -> Result<Self, LearnError> {
-        let mean = means(data, None, cancel)?;
+impl Index {
+    /// Prepares rows x columns.
+    ///
+    /// # Errors
+    /// No row, no column, a value that is not finite, or a cancelled token.
+    pub fn new(data: Array2<f32>, cancel: &Cancel) -> Result<Self, LearnError> {
+        check_fit(data.view())?;
+        let data = if data.is_standard_layout() { data } else { standard(data.view()).into_owned() };
+        let mean = means(data.view(), None, cancel)?;
         let mut top = 0.0f64;
         for row in data.outer_iter() {
             top = row.iter().zip(&mean).fold(top, |top, (&v, mean)| top.max((f64::from(v) - mean).abs()));
@@ -88,6 +84,41 @@ impl<'a> Index<'a> {
         }
         let top_norm = norms.iter().copied().fold(0.0, f32::max);
         Ok(Self { data, mean, unit, centred, norms, top_norm })
+    }
+
+    /// The rows as they were given.
+    pub fn data(&self) -> ArrayView2<'_, f32> {
+        self.data.view()
+    }
+
+    /// Calls `each` with the `k` nearest rows of each row of `x`, as [`neighbours`] gives them.
+    ///
+    /// # Errors
+    /// Another number of columns, a value that is not finite, or a cancelled token.
+    pub fn map<T: Send>(
+        &self,
+        x: ArrayView2<'_, f32>,
+        k: usize,
+        cancel: &Cancel,
+        each: impl Fn(&[(usize, f64)]) -> T + Sync,
+    ) -> Result<Vec<T>, LearnError> {
+        check_input(x, self.data.ncols())?;
+        let x = standard(x);
+        let block = |start: usize| {
+            let rows = x.slice(s![start..(start + QUERIES).min(x.nrows()), ..]);
+            let best = self.search(rows, k.max(1), cancel)?;
+            Ok(best.iter().map(|best| each(&best.near)).collect())
+        };
+        if x.nrows() <= QUERIES {
+            return if x.nrows() == 0 { Ok(Vec::new()) } else { block(0) };
+        }
+        let starts: Vec<usize> = (0..x.nrows()).step_by(QUERIES).collect();
+        let blocks: Vec<Result<Vec<T>, LearnError>> = starts.into_par_iter().map(block).collect();
+        let mut out = Vec::with_capacity(x.nrows());
+        for block in blocks {
+            out.extend(block?);
+        }
+        Ok(out)
     }
 
     fn search(&self, x: ArrayView2<'_, f32>, k: usize, cancel: &Cancel) -> Result<Vec<Best>, LearnError> {
@@ -111,7 +142,15 @@ impl<'a> Index<'a> {
             let end = (start + TRAIN).min(rows);
             let mut products = products.slice_mut(s![.., ..end - start]);
             let train = self.centred.slice(s![start..end, ..]);
-            general_mat_mul(-2.0, &queries, &train.t(), 0.0, &mut products);
+            if queries.nrows() < FEW {
+                for (query, mut products) in queries.outer_iter().zip(products.outer_iter_mut()) {
+                    let query = query.to_owned().insert_axis(Axis(0));
+                    multiply(train, &query, products.view_mut().insert_axis(Axis(1)));
+                    products.mapv_inplace(|p| -2.0 * p);
+                }
+            } else {
+                general_mat_mul(-2.0, &queries, &train.t(), 0.0, &mut products);
+            }
             let norms = self.norms.get(start..end).unwrap_or_default();
             for ((best, products), query) in best.iter_mut().zip(products.outer_iter()).zip(x.outer_iter()) {
                 if cancel.is_cancelled() {

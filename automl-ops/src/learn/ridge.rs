@@ -9,7 +9,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, s};
 
 use super::LearnError;
-use super::common::{Sample, affine_blocks, centred_blocks, check_coef, check_input, check_targets, clamp_coef, to_f32};
+use super::common::{Sample, affine_blocks, centred_blocks, check_coef, check_input, check_targets, clamp_coef, plain, to_f32};
 use super::linalg::{Cholesky, add_gram};
 use super::scale::means;
 
@@ -111,8 +111,9 @@ fn primal(
     let mut moment = Array2::<f64>::zeros((1, columns));
     centred_blocks(x, mean, Some(weights), cancel, |start, block| {
         add_gram(&mut gram, 1.0, block);
+        let sums = moment.as_slice_mut().unwrap_or_default();
         for (row, &y) in block.outer_iter().zip(&y[start..]) {
-            moment.row_mut(0).scaled_add(y, &row);
+            sums.iter_mut().zip(plain(row).iter()).for_each(|(sum, v)| *sum += y * v);
         }
     })?;
     gram.diag_mut().iter_mut().for_each(|d| *d += alpha);

@@ -7,7 +7,7 @@ use automl_core::Cancel;
 use ndarray::{Array2, ArrayView2};
 
 use super::LearnError;
-use super::common::{check_fit, check_input, standard, to_f32};
+use super::common::{Sample, check_fit, check_input, clamp_coef, plain, standard, to_f32};
 
 /// Means and scales of the columns.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,7 +100,7 @@ pub(super) fn means(x: ArrayView2<'_, f32>, weights: Option<&[f64]>, cancel: &Ca
             return Err(LearnError::Cancelled);
         }
         let w = weights.map_or(1.0, |w| w[row]);
-        for ((sum, &v), first) in mean.iter_mut().zip(values).zip(&first) {
+        for ((sum, &v), first) in mean.iter_mut().zip(plain(values).iter()).zip(&first) {
             *sum += w * (f64::from(v) - first);
         }
     }
@@ -126,13 +126,52 @@ pub(super) fn moments(
             return Err(LearnError::Cancelled);
         }
         let w = weights.map_or(1.0, |w| w[row]);
-        for ((sum, &v), mean) in variance.iter_mut().zip(values).zip(&mean) {
+        for ((sum, &v), mean) in variance.iter_mut().zip(plain(values).iter()).zip(&mean) {
             let d = f64::from(v) - mean;
             *sum += w * d * d;
         }
     }
     variance.iter_mut().for_each(|v| *v /= total);
     Ok((mean, variance))
+}
+
+/// Standardised columns of a sample, for solvers that need columns of one scale.
+pub(super) struct Standard {
+    /// Rows x columns, mean 0 and variance 1; a constant column is 0.
+    pub z: Array2<f32>,
+    /// Mean of each column.
+    pub mean: Vec<f64>,
+    /// Inverse of each standard deviation; 0 for a constant column, and with it its coefficient.
+    pub inverse: Vec<f64>,
+}
+
+impl Standard {
+    /// Standardises with the weighted means and variances.
+    pub fn new(sample: &Sample<'_>, cancel: &Cancel) -> Result<Self, LearnError> {
+        let (mean, variance) = moments(sample.x.view(), Some(&sample.w), cancel)?;
+        let inverse: Vec<f64> = variance.iter().map(|&v| if v > 0.0 { 1.0 / v.sqrt() } else { 0.0 }).collect();
+        let mut z = Array2::<f32>::zeros(sample.x.raw_dim());
+        for (row, (mut to, from)) in z.outer_iter_mut().zip(sample.x.outer_iter()).enumerate() {
+            if row % ROWS == 0 && cancel.is_cancelled() {
+                return Err(LearnError::Cancelled);
+            }
+            let to = to.as_slice_mut().unwrap_or_default().iter_mut();
+            for (((to, &from), mean), inverse) in to.zip(plain(from).iter()).zip(&mean).zip(&inverse) {
+                *to = to_f32((f64::from(from) - mean) * inverse);
+            }
+        }
+        Ok(Self { z, mean, inverse })
+    }
+
+    /// Writes the coefficients for the original columns and returns the intercept, from those for standardised ones.
+    pub fn restore<'a>(&self, w: &[f64], intercept: f64, coef: impl IntoIterator<Item = &'a mut f64>) -> f64 {
+        let mut offset = intercept;
+        for (((to, &w), mean), inverse) in coef.into_iter().zip(w).zip(&self.mean).zip(&self.inverse) {
+            *to = clamp_coef(w * inverse);
+            offset -= *to * mean;
+        }
+        clamp_coef(offset)
+    }
 }
 
 #[cfg(test)]

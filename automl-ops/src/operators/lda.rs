@@ -1,8 +1,9 @@
 //! Linear discriminant analysis with shrinkage (Friedman 1989).
 
-use automl_core::{Cancel, Param};
+use automl_core::{Cancel, Param, Params};
 
-use super::{class_weight, damaged};
+use super::{class_weight, damaged, linear};
+use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::{DENSE, PREDICTION};
 use crate::learn::lda::{self, LdaParams};
@@ -31,6 +32,10 @@ impl TabularOperator for Lda {
 
     fn weights(&self) -> Weights {
         Weights::Exact
+    }
+
+    fn cost(&self, shape: &Shape, _: &Params) -> Cost {
+        linear::gram(shape)
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

@@ -1,28 +1,29 @@
-//! Multinomial logistic regression with an L2 penalty, fitted by L-BFGS.
+//! Logistic regression, multinomial for more than two classes, with an L2 penalty, an L1 penalty (Tibshirani 1996) or both.
 
-use automl_core::{Cancel, Param};
+use automl_core::{Param, Params, Value};
 
-use super::{class_weight, damaged};
-use crate::frame::Frame;
+use super::class_weight;
+use super::linear::{self, LinearClasses};
+use crate::cost::{Cost, Shape};
 use crate::kinds::{DENSE, PREDICTION};
 use crate::learn::logistic::{self, LogisticParams};
 use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Task, Weights};
-use crate::state::{Array, State};
+use crate::state::State;
 
 struct Logistic;
 
 crate::describe! {
-    Logistic: "logistic", "A linear model of class probabilities with an L2 penalty",
+    Logistic: "logistic", "A linear model of class probabilities with a penalty",
     reads [DENSE, PREDICTION], emits PREDICTION,
     params [
         Param::float("c", 1e-4, 1e4, 1.0).log().about("inverse strength of the penalty, on standardised columns"),
+        Param::choice("penalty", &["l2", "l1", "elastic_net"]).about("`l1`: of magnitudes, drops columns; `l2`: of squares"),
+        Param::float("l1_ratio", 0.05, 0.95, 0.5).when("penalty", &[Value::from("elastic_net")]).about("share of the L1 penalty"),
         class_weight(),
     ]
 }
 
 crate::tabular_operator!(Logistic);
-
-struct FittedLogistic(logistic::Logistic);
 
 impl TabularOperator for Logistic {
     fn tasks(&self) -> &'static [Task] {
@@ -33,37 +34,24 @@ impl TabularOperator for Logistic {
         Weights::Exact
     }
 
+    fn cost(&self, shape: &Shape, params: &Params) -> Cost {
+        linear::passes(shape, if linear::is(params, "penalty", "l2") { 30.0 } else { 60.0 })
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let (codes, classes) = fit.classes()?;
-        let params = LogisticParams { c: fit.float("c")?, ..LogisticParams::default() };
+        let l1_ratio = match fit.text("penalty")? {
+            "l1" => 1.0,
+            "elastic_net" => fit.float("l1_ratio")?,
+            _ => 0.0,
+        };
+        let params = LogisticParams { c: fit.float("c")?, l1_ratio, ..LogisticParams::default() };
         let weights = fit.row_weights();
         let model = logistic::fit(fit.x.matrix()?.view(), codes, classes, weights.as_deref(), &params, fit.cancel)?;
-        Ok(Box::new(FittedLogistic(model)))
+        Ok(Box::new(LinearClasses(model)))
     }
 
     fn load(&self, state: &State) -> Result<Box<dyn Fitted>, OperatorError> {
-        let model = logistic::Logistic {
-            classes: state.get("classes")?,
-            codes: state.u32s("codes")?.to_vec(),
-            coef: state.matrix("coef")?,
-            intercept: state.f64s("intercept")?.to_vec(),
-            iterations: state.get("iterations")?,
-        };
-        model.check().map_err(damaged)?;
-        Ok(Box::new(FittedLogistic(model)))
-    }
-}
-
-impl Fitted for FittedLogistic {
-    fn apply(&self, x: &Frame, _: &Cancel) -> Result<Frame, OperatorError> {
-        Ok(Frame::from_matrix(&self.0.predict(x.matrix()?.view())?))
-    }
-
-    fn save(&self, state: &mut State) {
-        state.put("classes", self.0.classes);
-        state.put("iterations", self.0.iterations);
-        state.put_array("codes", Array::U32(self.0.codes.clone()));
-        state.put_matrix("coef", &self.0.coef);
-        state.put_array("intercept", Array::F64(self.0.intercept.clone()));
+        linear::load_classes(state)
     }
 }

@@ -11,10 +11,15 @@ mod date_parts;
 mod correlation_filter;
 mod decision_tree;
 mod encoding;
+mod bayesian_ridge;
+mod bernoulli_nb;
+mod decision_tree;
+mod elastic_net;
 mod extra_trees;
 mod fast_ica;
 mod feature_agglomeration;
 mod gaussian_nb;
+mod gaussian_process;
 mod gradient_boosting;
 mod hash_encode;
 mod impute;
@@ -33,6 +38,17 @@ mod normalize;
 mod lda_projection;
 mod logistic;
 mod nystroem;
+mod huber;
+mod impute;
+mod kernel_ridge;
+mod knn;
+mod lasso;
+mod lda;
+mod linear;
+mod linear_svm;
+mod logistic;
+mod multinomial_nb;
+mod nearest_centroid;
 mod one_hot;
 mod ordinal;
 mod passthrough;
@@ -40,15 +56,20 @@ mod pca;
 mod power_transform;
 mod pls;
 mod polynomial;
+mod poisson;
+mod prior;
 mod qda;
 mod quantile_transform;
 mod random_forest;
 mod rare_levels;
+mod rbf_svm;
 mod ridge;
 mod robust_scale;
 mod row_statistics;
 mod select_k_best;
 mod spline;
+mod sgd;
+mod stacker;
 mod standard_scale;
 mod target_encode;
 mod text_tfidf;
@@ -66,6 +87,8 @@ mod standard_scale;
 mod variance_threshold;
 
 use automl_core::{Cancel, Param};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use crate::frame::{Frame, Values};
 use crate::operator::{Fit, Fitted, OperatorError, Target};
@@ -76,6 +99,49 @@ use crate::tree::{self, bins::Bins};
 /// The parameter that every classifier has: whether classes weigh the same in all.
 fn class_weight() -> Param {
     Param::choice("class_weight", &["none", "balanced"]).about("`balanced`: every class weighs the same in all")
+}
+
+/// At most `most` rows, ascending, each class with its share, drawn from the seed; `None` where there are no more rows than that.
+fn sampled(fit: &Fit<'_>, most: usize) -> Option<Vec<u32>> {
+    let rows = fit.y.len();
+    if rows <= most {
+        return None;
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(fit.seed);
+    let mut order: Vec<(u32, u32)> = (0..rows as u32).map(|row| (rng.random(), row)).collect();
+    order.sort_unstable();
+    if let Target::Classes { codes, .. } = fit.y {
+        order.sort_by_key(|&(_, row)| codes.get(row as usize).copied().unwrap_or(0));
+    }
+    // Evenly over the rows in the order of their classes.
+    let mut picked: Vec<u32> = (0..most).filter_map(|place| order.get(place * rows / most).map(|&(_, row)| row)).collect();
+    picked.sort_unstable();
+    Some(picked)
+}
+
+/// A seeded sample of the rows of a fit: features, target and weights.
+struct Thinned {
+    x: Frame,
+    y: Target,
+    weights: Option<Vec<f32>>,
+}
+
+impl Thinned {
+    /// At most `most` rows.
+    fn new(fit: &Fit<'_>, most: usize) -> Self {
+        let weights = fit.row_weights();
+        match sampled(fit, most) {
+            None => Self { x: fit.x.clone(), y: fit.y.clone(), weights: weights.map(std::borrow::Cow::into_owned) },
+            Some(rows) => {
+                let pick = |w: std::borrow::Cow<'_, [f32]>| -> Vec<f32> {
+                    rows.iter().filter_map(|&row| w.get(row as usize).copied()).collect()
+                };
+                // A sample without any weight counts its rows alike.
+                let weights = weights.map(pick).filter(|w| w.iter().any(|&w| w > 0.0));
+                Self { x: fit.x.take(&rows), y: fit.y.take(&rows), weights }
+            }
+        }
+    }
 }
 
 /// What trees learn from: the columns in bins, and the target as they want it.

@@ -1,8 +1,9 @@
 //! Quadratic discriminant analysis, regularised towards spheres (Friedman 1989).
 
-use automl_core::{Cancel, Param};
+use automl_core::{Cancel, Param, Params};
 
-use super::{class_weight, damaged};
+use super::{class_weight, damaged, linear};
+use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::{DENSE, PREDICTION};
 use crate::learn::qda::{self, QdaParams};
@@ -31,6 +32,11 @@ impl TabularOperator for Qda {
 
     fn weights(&self) -> Weights {
         Weights::Exact
+    }
+
+    fn cost(&self, shape: &Shape, _: &Params) -> Cost {
+        linear::gram(shape)
+            .and_seconds(1e-9 * shape.classes * (shape.cells() * (1.0 + 0.3 * shape.columns) + shape.columns.powi(3)))
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

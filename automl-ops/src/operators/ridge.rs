@@ -1,55 +1,53 @@
-//! Ridge regression (Hoerl and Kennard 1970): least squares with an L2 penalty.
+//! Ridge regression (Hoerl and Kennard 1970): least squares with an L2 penalty; of values, or of class targets with calibration.
 
-use automl_core::{Cancel, Param};
+use automl_core::{Param, Params};
 
-use super::damaged;
-use crate::frame::Frame;
+use super::class_weight;
+use super::linear::{self, LinearClasses, LinearValues};
+use crate::cost::{Cost, Shape};
 use crate::kinds::{DENSE, PREDICTION};
 use crate::learn::ridge::{self, RidgeParams};
-use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Task, Weights};
-use crate::state::{Array, State};
+use crate::learn::ridge_classes;
+use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Target, Weights};
+use crate::state::State;
 
 struct Ridge;
 
 crate::describe! {
-    Ridge: "ridge", "A linear model of values with an L2 penalty",
+    Ridge: "ridge", "A linear model with an L2 penalty by least squares",
     reads [DENSE, PREDICTION], emits PREDICTION,
-    params [Param::float("alpha", 1e-4, 1e4, 1.0).log().about("strength of the penalty")]
+    params [Param::float("alpha", 1e-4, 1e4, 1.0).log().about("strength of the penalty"), class_weight()]
 }
 
 crate::tabular_operator!(Ridge);
 
-struct FittedRidge(ridge::Ridge);
-
 impl TabularOperator for Ridge {
-    fn tasks(&self) -> &'static [Task] {
-        &[Task::Regression]
+    // The coefficients are exact; the calibration of a classifier leaves out one row at a time, thus counts them.
+    fn weights(&self) -> Weights {
+        Weights::Approximate
     }
 
-    fn weights(&self) -> Weights {
-        Weights::Exact
+    fn cost(&self, shape: &Shape, _: &Params) -> Cost {
+        linear::gram(shape).and_seconds(1e-6 * shape.classes * shape.rows.min(8192.0) * f64::from(u8::from(shape.classes > 1.0)))
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let params = RidgeParams { alpha: fit.float("alpha")? };
-        let model = ridge::fit(fit.x.matrix()?.view(), &fit.values_f32()?, fit.weights, &params, fit.cancel)?;
-        Ok(Box::new(FittedRidge(model)))
+        let x = fit.x.matrix()?;
+        Ok(match fit.y {
+            Target::Classes { codes, classes } => {
+                let weights = fit.row_weights();
+                let model = ridge_classes::fit(x.view(), codes, *classes, weights.as_deref(), &params, fit.cancel)?;
+                Box::new(LinearClasses(model))
+            }
+            Target::Values(_) => {
+                let model = ridge::fit(x.view(), &fit.values_f32()?, fit.weights, &params, fit.cancel)?;
+                Box::new(LinearValues::new(model))
+            }
+        })
     }
 
     fn load(&self, state: &State) -> Result<Box<dyn Fitted>, OperatorError> {
-        let model = ridge::Ridge { coef: state.f64s("coef")?.to_vec(), intercept: state.get("intercept")? };
-        model.check().map_err(damaged)?;
-        Ok(Box::new(FittedRidge(model)))
-    }
-}
-
-impl Fitted for FittedRidge {
-    fn apply(&self, x: &Frame, _: &Cancel) -> Result<Frame, OperatorError> {
-        Ok(Frame::from_rows(&self.0.predict(x.matrix()?.view())?, 1))
-    }
-
-    fn save(&self, state: &mut State) {
-        state.put_array("coef", Array::F64(self.0.coef.clone()));
-        state.put("intercept", self.0.intercept);
+        linear::load(state)
     }
 }
