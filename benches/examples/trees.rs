@@ -142,7 +142,8 @@ fn main() -> Result<(), Failure> {
     let many: Vec<u32> = (0..1_000_000).map(|row| row % probe.rows().max(1) as u32).collect();
     let (many, single) = (probe.take(&many), probe.take(&[0]));
     let all = operators();
-    for name in only.split(',').flat_map(|name| if name == "all" { all.iter().map(|op| op.name()).collect() } else { vec![name] }) {
+    for name in only.split(',').flat_map(|name| if name == "all" { all.iter().map(|op| op.name()).collect() } else { vec![name] })
+    {
         let op = operator(name)?;
         let mut params = automl_core::operator::defaults(&op.params());
         for param in op.params() {

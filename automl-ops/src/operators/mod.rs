@@ -3,6 +3,8 @@
 //! Kinds say what can follow what ([`crate::kinds`]): an encoder turns raw columns into numbers, an imputer fills what is
 //! missing, and dense numbers feed the linear, neighbour and projection operators. Trees read anything.
 
+mod adaboost;
+mod bagging;
 mod decision_tree;
 mod extra_trees;
 mod gaussian_nb;
@@ -19,8 +21,9 @@ mod random_forest;
 mod ridge;
 mod select_k_best;
 mod standard_scale;
+mod tree_embedding;
 
-use automl_core::{Cancel, Param};
+use automl_core::{Cancel, Param, Params, Value};
 
 use crate::frame::{Frame, Values};
 use crate::operator::{Fit, Fitted, OperatorError, Target};
@@ -81,12 +84,29 @@ impl FittedForest {
 }
 
 impl Fitted for FittedForest {
-    fn apply(&self, x: &Frame, _: &Cancel) -> Result<Frame, OperatorError> {
-        Ok(Frame::from_rows(&self.0.predict(&x.basic().raw()?)?, self.0.width()))
+    fn apply(&self, x: &Frame, cancel: &Cancel) -> Result<Frame, OperatorError> {
+        Ok(Frame::from_rows(&self.0.predict(&x.basic().raw()?, cancel)?, self.0.width()))
     }
 
     fn save(&self, state: &mut State) {
         state.put_parts(self.0.to_parts());
+    }
+}
+
+/// A number among parameters that a cost is asked for.
+fn number(params: &Params, name: &str, default: f64) -> f64 {
+    match params.get(name) {
+        Some(Value::Float(value)) => *value,
+        Some(Value::Int(value)) => *value as f64,
+        _ => default,
+    }
+}
+
+/// The text among parameters that a cost is asked for.
+fn text<'a>(params: &'a Params, name: &str) -> &'a str {
+    match params.get(name) {
+        Some(Value::Text(value)) => value,
+        _ => "",
     }
 }
 
