@@ -1,11 +1,13 @@
 //! A single classification or regression tree (Breiman et al. 1984), on histogram bins.
 
-use automl_core::Param;
+use automl_core::{Param, Params};
 
-use super::{FittedForest, class_weight, criterion};
+use super::{FittedForest, class_weight, criterion, number};
+use crate::cost::{Cost, Shape};
 use crate::kinds::{DENSE, NUMERIC, PREDICTION, RAW};
 use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Weights};
 use crate::state::State;
+use crate::tree::cost;
 use crate::tree::forest::ForestParams;
 
 struct DecisionTree;
@@ -26,6 +28,15 @@ crate::tabular_operator!(DecisionTree);
 impl TabularOperator for DecisionTree {
     fn weights(&self) -> Weights {
         Weights::Approximate
+    }
+
+    fn cost(&self, shape: &Shape, params: &Params) -> Cost {
+        let params = ForestParams {
+            max_depth: Some(number(params, "max_depth", 10.0) as usize),
+            min_samples_leaf: number(params, "min_samples_leaf", 5.0) as usize,
+            ..ForestParams::single_tree()
+        };
+        cost::forest(shape, &params)
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

@@ -1,13 +1,20 @@
-//! Gradient boosting on histogram bins, leaf-wise as in LightGBM (Ke et al. 2017), with native categories and missing values.
+//! Gradient boosting on histogram bins, leaf-wise as in LightGBM (Ke et al. 2017) or level by level as in XGBoost (Chen and
+//! Guestrin 2016), with native categories and missing values.
+//!
+//! With early stopping, a tenth of the rows decides how many rounds are best. Up to 20,000 rows the booster is then fitted again
+//! on all rows with that many rounds, so that no row is lost to the decision; where there are more, a tenth is not missed.
+//! A cancelled fit gives the rounds that are finished.
 
-use automl_core::{Cancel, Param};
+use automl_core::{Cancel, Param, Params, Value};
 
-use super::{TreeData, class_weight, damaged};
+use super::{TreeData, class_weight, damaged, number, text};
+use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::{DENSE, NUMERIC, PREDICTION, RAW};
 use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Weights};
 use crate::state::State;
-use crate::tree::boosting::{self, Booster, BoostingParams};
+use crate::tree::boosting::{self, Booster, BoostingParams, Growth};
+use crate::tree::cost;
 
 struct GradientBoosting;
 
@@ -17,13 +24,19 @@ crate::describe! {
     params [
         Param::int("rounds", 20, 1000, 100).log().about("trees, or trees a class"),
         Param::float("learning_rate", 0.01, 0.5, 0.1).log().about("share of each correction that is applied"),
-        Param::int("max_leaves", 4, 256, 31).log().about("leaves of a tree, at most"),
+        Param::choice("growth", &["leaf_wise", "depth_wise"]).about("whether the best leaf is split next, or a whole level"),
+        Param::int("max_leaves", 4, 256, 31).log().when("growth", &["leaf_wise".into()]).about("leaves of a tree, at most"),
+        Param::int("max_depth", 2, 10, 6).when("growth", &["depth_wise".into()]).about("splits from the root to a leaf, at most"),
         Param::int("min_samples_leaf", 1, 100, 20).log().about("training rows in a leaf, at least"),
         Param::float("l2", 1e-6, 100.0, 1e-3).log().about("penalty of large corrections"),
         Param::float("subsample", 0.4, 1.0, 1.0).about("share of the rows that a round learns from"),
         Param::float("column_subsample", 0.2, 1.0, 1.0).about("share of the columns that a tree sees"),
         Param::switch("early_stopping", false).about("whether a tenth of the rows decides when to stop"),
         class_weight(),
+        Param::int("min_cat_rows", 0, 500, 0).about("x"),
+        Param::float("cat_smooth", 0.0, 500.0, 10.0).about("x"),
+        Param::float("cat_l2", 0.0, 500.0, 10.0).about("x"),
+        Param::int("max_cat_one_hot", 1, 500, 4).about("x"),
     ]
 }
 
@@ -31,25 +44,42 @@ crate::tabular_operator!(GradientBoosting);
 
 struct FittedBooster(Booster);
 
+/// Parameters of the kernel; what a search did not set has its default.
+fn kernel(params: &Params) -> BoostingParams {
+    let deep = text(params, "growth") == "depth_wise";
+    let depth = number(params, "max_depth", 6.0) as usize;
+    BoostingParams {
+        rounds: number(params, "rounds", 100.0) as usize,
+        learning_rate: number(params, "learning_rate", 0.1) as f32,
+        growth: if deep { Growth::DepthWise } else { Growth::LeafWise },
+        max_leaves: if deep { 1 << depth.min(16) } else { number(params, "max_leaves", 31.0) as usize },
+        max_depth: deep.then_some(depth),
+        min_samples_leaf: number(params, "min_samples_leaf", 20.0) as usize,
+        l2: number(params, "l2", 1e-3) as f32,
+        subsample: number(params, "subsample", 1.0) as f32,
+        column_subsample: number(params, "column_subsample", 1.0) as f32,
+        early_stopping_rounds: (params.get("early_stopping") == Some(&Value::Bool(true))).then_some(20),
+        min_cat_rows: number(params, "min_cat_rows", 0.0) as usize,
+        cat_smooth: number(params, "cat_smooth", 0.0) as f32,
+        cat_l2: number(params, "cat_l2", 0.0) as f32,
+        max_cat_one_hot: number(params, "max_cat_one_hot", 0.0) as usize,
+        ..BoostingParams::default()
+    }
+}
+
 impl TabularOperator for GradientBoosting {
     fn weights(&self) -> Weights {
         Weights::Approximate
     }
 
+    fn cost(&self, shape: &Shape, params: &Params) -> Cost {
+        cost::boosting(shape, &kernel(params))
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
-        let params = BoostingParams {
-            rounds: fit.int("rounds")?,
-            learning_rate: fit.float("learning_rate")? as f32,
-            max_leaves: fit.int("max_leaves")?,
-            min_samples_leaf: fit.int("min_samples_leaf")?,
-            l2: fit.float("l2")? as f32,
-            subsample: fit.float("subsample")? as f32,
-            column_subsample: fit.float("column_subsample")? as f32,
-            early_stopping_rounds: fit.switch("early_stopping")?.then_some(20),
-            validation_fraction: 0.1,
-            ..BoostingParams::default()
-        };
+        fit.int("rounds")?;
         let data = TreeData::new(fit)?;
+        let params = kernel(fit.params);
         let booster =
             boosting::fit(&data.bins, None, data.target(fit.y), data.weights.as_deref(), &params, fit.seed, fit.cancel)?;
         Ok(Box::new(FittedBooster(booster)))
@@ -61,8 +91,8 @@ impl TabularOperator for GradientBoosting {
 }
 
 impl Fitted for FittedBooster {
-    fn apply(&self, x: &Frame, _: &Cancel) -> Result<Frame, OperatorError> {
-        Ok(Frame::from_rows(&self.0.predict(&x.basic().raw()?)?, self.0.width()))
+    fn apply(&self, x: &Frame, cancel: &Cancel) -> Result<Frame, OperatorError> {
+        Ok(Frame::from_rows(&self.0.predict(&x.basic().raw()?, cancel)?, self.0.width()))
     }
 
     fn save(&self, state: &mut State) {

@@ -9,6 +9,8 @@ mod columnwise;
 mod count_encode;
 mod date_parts;
 mod correlation_filter;
+mod adaboost;
+mod bagging;
 mod decision_tree;
 mod encoding;
 mod bayesian_ridge;
@@ -89,6 +91,9 @@ mod variance_threshold;
 use automl_core::{Cancel, Param};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+mod tree_embedding;
+
+use automl_core::{Cancel, Param, Params, Value};
 
 use crate::frame::{Frame, Values};
 use crate::operator::{Fit, Fitted, OperatorError, Target};
@@ -192,12 +197,29 @@ impl FittedForest {
 }
 
 impl Fitted for FittedForest {
-    fn apply(&self, x: &Frame, _: &Cancel) -> Result<Frame, OperatorError> {
-        Ok(Frame::from_rows(&self.0.predict(&x.basic().raw()?)?, self.0.width()))
+    fn apply(&self, x: &Frame, cancel: &Cancel) -> Result<Frame, OperatorError> {
+        Ok(Frame::from_rows(&self.0.predict(&x.basic().raw()?, cancel)?, self.0.width()))
     }
 
     fn save(&self, state: &mut State) {
         state.put_parts(self.0.to_parts());
+    }
+}
+
+/// A number among parameters that a cost is asked for.
+fn number(params: &Params, name: &str, default: f64) -> f64 {
+    match params.get(name) {
+        Some(Value::Float(value)) => *value,
+        Some(Value::Int(value)) => *value as f64,
+        _ => default,
+    }
+}
+
+/// The text among parameters that a cost is asked for.
+fn text<'a>(params: &'a Params, name: &str) -> &'a str {
+    match params.get(name) {
+        Some(Value::Text(value)) => value,
+        _ => "",
     }
 }
 

@@ -1,11 +1,13 @@
 //! Random forest (Breiman 2001), on histogram bins.
 
-use automl_core::Param;
+use automl_core::{Param, Params};
 
-use super::{FittedForest, class_weight, criterion};
+use super::{FittedForest, class_weight, criterion, number};
+use crate::cost::{Cost, Shape};
 use crate::kinds::{DENSE, NUMERIC, PREDICTION, RAW};
 use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Weights};
 use crate::state::State;
+use crate::tree::cost;
 use crate::tree::forest::ForestParams;
 
 struct RandomForest;
@@ -28,6 +30,18 @@ crate::tabular_operator!(RandomForest);
 impl TabularOperator for RandomForest {
     fn weights(&self) -> Weights {
         Weights::Approximate
+    }
+
+    fn cost(&self, shape: &Shape, params: &Params) -> Cost {
+        let params = ForestParams {
+            trees: number(params, "trees", 100.0) as usize,
+            max_features: number(params, "max_features", 0.5) as f32,
+            min_samples_leaf: number(params, "min_samples_leaf", 1.0) as usize,
+            bootstrap: params.get("bootstrap") == Some(&automl_core::Value::Bool(true)),
+            random_splits: false,
+            ..ForestParams::default()
+        };
+        cost::forest(shape, &params)
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

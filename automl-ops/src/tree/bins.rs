@@ -70,6 +70,48 @@ impl Bins {
         Self { codes, cuts: Vec::new(), categorical: true, level_bins, used }
     }
 
+    /// The same column with neighbouring bins joined until each has `least` of `rows`; `None` where all have, and for
+    /// categories.
+    pub fn merged(&self, rows: &[u32], least: u32) -> Option<Self> {
+        if self.categorical {
+            return None;
+        }
+        let mut counts = [0u32; 256];
+        for &row in rows {
+            counts[usize::from(*self.codes.get(row as usize)?)] += 1;
+        }
+        let counts = counts.get(..self.used)?;
+        if counts.iter().all(|&count| count >= least) {
+            return None;
+        }
+        let mut cuts = Vec::new();
+        let mut size = 0;
+        for (&count, &cut) in counts.iter().zip(&self.cuts) {
+            size += count;
+            if size >= least {
+                cuts.push(cut);
+                size = 0;
+            }
+        }
+        if counts.len() > self.cuts.len() {
+            size += counts.last()?;
+        }
+        if size < least {
+            cuts.pop();
+        }
+        // The bin of each bin: the cuts that are kept below its own.
+        let mut map = [MISSING; 256];
+        let mut joined = 0u8;
+        for (bin, slot) in map.iter_mut().enumerate().take(MAX_BINS) {
+            *slot = joined;
+            let closes = self.cuts.get(bin).is_some_and(|cut| cuts.get(usize::from(joined)) == Some(cut));
+            joined += u8::from(closes);
+        }
+        let codes: Vec<u8> = self.codes.iter().map(|&code| map[usize::from(code)]).collect();
+        let used = used(&codes);
+        Some(Self { codes, cuts, categorical: false, level_bins: Vec::new(), used })
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.codes.len()
@@ -165,6 +207,21 @@ mod tests {
         let own = bins.codes[5000];
         let largest = (0..254).filter(|&b| b != usize::from(own)).map(|b| sizes[b]).max();
         assert!(largest < Some(60), "{largest:?}");
+    }
+
+    #[test]
+    fn joined_bins_have_the_rows_asked_for() {
+        let values: Vec<f32> = (0..50).map(|i| (i * i) as f32).chain([f32::NAN, 4.0, 4.0]).collect();
+        let bins = Bins::numeric(&values);
+        let rows: Vec<u32> = (0..53).collect();
+        let joined = bins.merged(&rows, 3).unwrap();
+        assert_eq!((joined.codes[0], joined.codes[2], joined.codes[3], joined.codes[50]), (0, 0, 1, MISSING));
+        let mut counts = [0; 256];
+        joined.codes.iter().for_each(|&code| counts[usize::from(code)] += 1);
+        assert!(counts[..joined.bins()].iter().all(|&count| count >= 3), "{counts:?}");
+        assert_eq!(joined, Bins::with_cuts(&values, joined.cuts.clone()));
+        assert_eq!(joined.merged(&rows, 3), None);
+        assert_eq!(Bins::numeric(&[1.0, 2.0]).merged(&[0, 1], 3).unwrap().bins(), 1);
     }
 
     #[test]

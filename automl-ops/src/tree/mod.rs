@@ -13,8 +13,10 @@ use std::sync::Arc;
 
 use bins::Bins;
 
+pub mod adaboost;
 pub mod bins;
 pub mod boosting;
+pub(crate) mod cost;
 pub mod forest;
 mod model;
 mod parts;

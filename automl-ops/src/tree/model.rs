@@ -1,11 +1,13 @@
 //! Fitted trees as flat arrays, and how they are walked.
 //!
 //! All trees of a model share one array of 16-byte nodes in which a child lies behind its parent; a link with its top bit set
-//! names a leaf, so reaching one costs no visit. Rows are walked in blocks that are first turned to row-major order: then one
-//! tree stays in the cache for a whole block, and eight rows walk at a time so that their loads overlap.
+//! names a leaf, so reaching one costs no visit. To predict, a block of rows falls through a tree together, parted at each node as
+//! in a fit: no step waits for another and no branch depends on the data. The last few rows of a node walk side by side.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use automl_core::Cancel;
 use rayon::prelude::*;
 
 use super::bins::{Bins, MISSING};
@@ -38,6 +40,32 @@ impl Node {
 
     pub(super) fn is_set(&self) -> bool {
         self.column & SET != 0
+    }
+
+    #[inline]
+    fn goes_left(&self, sets: &[[u32; 8]], view: View<'_>, row: u32) -> bool {
+        match view {
+            View::Numbers(values) => {
+                let x = values[row as usize];
+                (x <= f32::from_bits(self.split)) | (x.is_nan() & (self.column & MISSING_LEFT != 0))
+            }
+            View::Bins(bins) => {
+                let bin = bins[row as usize];
+                sets[self.split as usize][usize::from(bin >> 5)] >> (bin & 31) & 1 == 1
+            }
+        }
+    }
+
+    /// Copies rows: those that go left to the front, the others behind them; gives the number of the former.
+    fn part(&self, sets: &[[u32; 8]], view: View<'_>, from: &[u32], to: &mut [u32]) -> usize {
+        let cut = f32::from_bits(self.split);
+        match view {
+            // What is missing compares with nothing.
+            #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "a missing value goes left here")]
+            View::Numbers(values) if self.column & MISSING_LEFT != 0 => part(from, to, |row| !(values[row as usize] > cut)),
+            View::Numbers(values) => part(from, to, |row| values[row as usize] <= cut),
+            View::Bins(_) => part(from, to, |row| self.goes_left(sets, view, row)),
+        }
     }
 }
 
@@ -160,95 +188,166 @@ impl Trees {
         Ok(rows)
     }
 
-    /// Fills the row-major `out` (`k` numbers a row). The sums of a row begin at `start`, `add` adds the numbers of a leaf of
-    /// the tree of that index, and `end` turns the sums into the numbers of the row.
+    /// Fills the row-major `out` (`k` numbers a row). The sums of a row begin at `start`; `add` gets the index of a tree, the
+    /// numbers of a leaf, the rows that reach it and the sums of all rows; `end` turns sums into the numbers of the row.
+    ///
+    /// # Errors
+    /// [`TreeError::Cancelled`].
     pub(super) fn predict(
         &self,
         columns: &[Raw<'_>],
         out: &mut [f32],
         k: usize,
         start: &[f64],
-        add: impl Fn(usize, &[f32], &mut [f64]) + Sync,
+        add: impl Fn(usize, &[f32], &[u32], &mut [f64]) + Sync,
         end: impl Fn(&[f64], &mut [f32]) + Sync,
-    ) {
-        let (stride, each) = (columns.len().max(1), start.len());
-        let block = (BLOCK_VALUES / stride).clamp(16, 512);
+        cancel: &Cancel,
+    ) -> Result<(), TreeError> {
+        let (rows, each) = (out.len() / k, start.len());
+        let block = self.block(rows, each);
         let one = |at: usize, out: &mut [f32], buffer: &mut Buffer| {
-            let rows = out.len() / k;
-            let Buffer { x, links, sums } = buffer;
-            x.resize(rows * stride, 0.0);
-            links.resize(rows, 0);
-            self.transpose(columns, at * block, x, stride);
-            sums.clear();
-            (0..rows).for_each(|_| sums.extend_from_slice(start));
-            for (tree, &root) in self.roots.iter().enumerate() {
-                self.walk(root, x, stride, links);
-                for (sums, &link) in sums.chunks_exact_mut(each).zip(links.iter()) {
-                    let leaf = (link & !LEAF) as usize * self.width;
-                    add(tree, &self.leaves[leaf..leaf + self.width], sums);
-                }
+            if cancel.is_cancelled() {
+                return;
             }
+            let mut sums = std::mem::take(&mut buffer.sums);
+            sums.clear();
+            (0..out.len() / k).for_each(|_| sums.extend_from_slice(start));
+            self.leaves(columns, at * block, out.len() / k, buffer, |tree, leaf, rows| {
+                let leaf = leaf * self.width;
+                add(tree, &self.leaves[leaf..leaf + self.width], rows, &mut sums);
+            });
             out.chunks_exact_mut(k).zip(sums.chunks_exact(each)).for_each(|(out, sums)| end(sums, out));
+            buffer.sums = sums;
         };
-        if (out.len() / k) * self.roots.len() < SERIAL_WALKS || out.len() <= block * k {
+        if rows * self.roots.len() < SERIAL_WALKS || rows <= block {
             let mut buffer = Buffer::default();
             out.chunks_mut(block * k).enumerate().for_each(|(at, out)| one(at, out, &mut buffer));
         } else {
             let blocks = out.par_chunks_mut(block * k).enumerate();
             blocks.for_each_init(Buffer::default, |buffer, (at, out)| one(at, out, buffer));
         }
+        if cancel.is_cancelled() { Err(TreeError::Cancelled) } else { Ok(()) }
     }
 
-    /// Row-major values of the rows from `first` on; the bin of a level stands for it.
-    fn transpose(&self, columns: &[Raw<'_>], first: usize, x: &mut [f32], stride: usize) {
-        for (position, (column, map)) in columns.iter().zip(&self.columns).enumerate() {
-            let cells = x.iter_mut().skip(position).step_by(stride);
-            match (column, map) {
-                (Raw::Numeric(values), _) => cells.zip(&values[first..]).for_each(|(cell, &value)| *cell = value),
-                (Raw::Category(codes), map) => {
-                    let map = map.as_deref().unwrap_or(&[]);
-                    for (cell, &code) in cells.zip(&codes[first..]) {
-                        *cell = f32::from(map.get(code as usize).copied().unwrap_or(MISSING));
+    /// The leaf of each row in each tree, counted from the first leaf of the model: row-major, a tree a column.
+    ///
+    /// # Errors
+    /// Columns that are not those of the fit, or cancelled.
+    pub(super) fn reached(&self, columns: &[Raw<'_>], cancel: &Cancel) -> Result<Vec<u32>, TreeError> {
+        let (rows, trees) = (self.check(columns)?, self.roots.len().max(1));
+        let block = self.block(rows, 1);
+        let mut out = vec![0; rows * trees];
+        out.par_chunks_mut(block * trees).enumerate().for_each_init(Buffer::default, |buffer, (at, out)| {
+            if !cancel.is_cancelled() {
+                self.leaves(columns, at * block, out.len() / trees, buffer, |tree, leaf, rows| {
+                    rows.iter().for_each(|&row| out[row as usize * trees + tree] = leaf as u32);
+                });
+            }
+        });
+        if cancel.is_cancelled() { Err(TreeError::Cancelled) } else { Ok(out) }
+    }
+
+    /// Rows of a block: more for large trees, so that a tree in the cache serves many of them.
+    fn block(&self, rows: usize, each: usize) -> usize {
+        let tree = 2 * self.nodes.len() / self.roots.len().max(1);
+        tree.clamp(1 << 10, 1 << 13).min((1 << 17) / each.max(1)).min(rows.div_ceil(16)).max(64)
+    }
+
+    /// Calls `reach` with a tree, a leaf of it and the rows in it, counted from `first`, for every leaf that is reached.
+    fn leaves(
+        &self,
+        columns: &[Raw<'_>],
+        first: usize,
+        rows: usize,
+        buffer: &mut Buffer,
+        mut reach: impl FnMut(usize, usize, &[u32]),
+    ) {
+        let Buffer { bins, order, open, .. } = buffer;
+        bins.clear();
+        for (column, map) in columns.iter().zip(&self.columns) {
+            if let Raw::Category(codes) = column {
+                let map = map.as_deref().unwrap_or(&[]);
+                bins.extend(codes[first..first + rows].iter().map(|&code| map.get(code as usize).copied().unwrap_or(MISSING)));
+            }
+        }
+        let mut categories = bins.chunks_exact(rows.max(1));
+        let mut views: Vec<View<'_>> = Vec::with_capacity(columns.len());
+        for column in columns {
+            views.push(match *column {
+                Raw::Numeric(values) => View::Numbers(&values[first..first + rows]),
+                Raw::Category(_) => View::Bins(categories.next().unwrap_or(&[])),
+            });
+        }
+        order.iter_mut().for_each(|order| order.resize(rows, 0));
+        let [one, two] = order;
+        for (tree, &root) in self.roots.iter().enumerate() {
+            one.iter_mut().zip(0..).for_each(|(slot, row)| *slot = row);
+            open.push((root, 0..rows, false));
+            while let Some((link, range, swapped)) = open.pop() {
+                let (from, to) = if swapped {
+                    (&two[range.clone()], &mut one[range.clone()])
+                } else {
+                    (&one[range.clone()], &mut two[range.clone()])
+                };
+                if link & LEAF != 0 {
+                    reach(tree, (link & !LEAF) as usize, from);
+                } else if from.len() <= LANES {
+                    self.walk(link, &views, from, |leaf, row| reach(tree, leaf, &[row]));
+                } else {
+                    let node = &self.nodes[link as usize];
+                    let lefts = node.part(&self.sets, views[node.position()], from, to);
+                    let middle = range.start + lefts;
+                    if middle < range.end {
+                        open.push((node.right, middle..range.end, !swapped));
+                    }
+                    if lefts > 0 {
+                        open.push((node.left, range.start..middle, !swapped));
                     }
                 }
             }
         }
     }
 
-    /// The link to the leaf of each row of a block.
-    fn walk(&self, root: u32, x: &[f32], stride: usize, links: &mut [u32]) {
-        links.fill(root);
-        if root & LEAF != 0 {
-            return;
-        }
-        for (x, links) in x.chunks(LANES * stride).zip(links.chunks_mut(LANES)) {
-            loop {
-                let mut walking = 0u32;
-                for (row, link) in x.chunks_exact(stride).zip(links.iter_mut()) {
-                    if *link & LEAF == 0 {
-                        *link = self.step(*link, row);
-                        walking |= !*link;
-                    }
-                }
-                if walking & LEAF == 0 {
-                    break;
-                }
-            }
-        }
-    }
-
+    /// The leaves of a few rows, which walk together so that their loads overlap.
     #[inline]
-    fn step(&self, link: u32, row: &[f32]) -> u32 {
-        let node = &self.nodes[link as usize];
-        let x = row[node.position()];
-        let left = if node.is_set() {
-            let bin = x as u8;
-            self.sets[node.split as usize][usize::from(bin >> 5)] >> (bin & 31) & 1 == 1
-        } else {
-            x <= f32::from_bits(node.split) || (x.is_nan() && node.column & MISSING_LEFT != 0)
-        };
-        if left { node.left } else { node.right }
+    fn walk(&self, link: u32, views: &[View<'_>], rows: &[u32], mut reach: impl FnMut(usize, u32)) {
+        let mut links = [link; LANES];
+        loop {
+            let mut walking = 0u32;
+            for (link, &row) in links.iter_mut().zip(rows) {
+                let at = if *link & LEAF == 0 { *link } else { 0 };
+                let node = &self.nodes[at as usize];
+                let next = if node.goes_left(&self.sets, views[node.position()], row) { node.left } else { node.right };
+                *link = if *link & LEAF == 0 { next } else { *link };
+                walking |= !*link;
+            }
+            if walking & LEAF == 0 {
+                break;
+            }
+        }
+        links.iter().zip(rows).for_each(|(link, &row)| reach((link & !LEAF) as usize, row));
     }
+
+    /// Number of splits by each column.
+    pub(super) fn splits(&self) -> Vec<u32> {
+        let mut counts = vec![0; self.columns.len()];
+        self.nodes.iter().for_each(|node| counts[node.position()] += 1);
+        counts
+    }
+}
+
+/// Writes both ends of `to` without branches; the slots that are not claimed are written again.
+#[inline]
+fn part(from: &[u32], to: &mut [u32], left: impl Fn(u32) -> bool) -> usize {
+    let (mut lefts, mut end) = (0, from.len().min(to.len()));
+    for &row in from {
+        let goes_left = left(row);
+        to[lefts] = row;
+        to[end - 1] = row;
+        lefts += usize::from(goes_left);
+        end -= usize::from(!goes_left);
+    }
+    lefts
 }
 
 /// Adds a gain, and stays finite however large the target is.
@@ -256,17 +355,26 @@ pub(super) fn gained(sum: &mut f32, gain: f32) {
     *sum = (*sum + gain.max(0.0)).min(f32::MAX);
 }
 
+/// A block of a column as a tree reads it.
+#[derive(Clone, Copy)]
+enum View<'a> {
+    Numbers(&'a [f32]),
+    Bins(&'a [u8]),
+}
+
 /// Reusable memory of one thread that predicts.
 #[derive(Default)]
 struct Buffer {
-    x: Vec<f32>,
-    links: Vec<u32>,
+    /// Bins of the categories of a block, column by column.
+    bins: Vec<u8>,
+    /// Rows ordered by node: those of a node move from one list to the other when it is split.
+    order: [Vec<u32>; 2],
+    /// Nodes to visit, their rows, and whether these are in the second list.
+    open: Vec<(u32, Range<usize>, bool)>,
     sums: Vec<f64>,
 }
 
-/// Rows that walk a tree at a time.
+/// Rows that walk a tree together.
 const LANES: usize = 8;
-/// Values of a block of rows: what a level-two cache holds beside a tree.
-const BLOCK_VALUES: usize = 1 << 15;
 /// Walks (rows times trees) below which starting other threads costs more than it saves.
 const SERIAL_WALKS: usize = 1 << 14;

@@ -187,11 +187,22 @@ impl<'a> Grower<'a> {
         own.resize(columns.len(), [[0; 2]; 256]);
         self.found.resize(columns.len(), [None; 2]);
         let range = self.leaves[small].range.clone();
-        self.node_rows.clear();
-        self.node_gradients.clear();
-        for &at in &self.order[range.clone()] {
-            self.node_rows.push(self.rows[at as usize]);
-            self.node_gradients.push(self.gradients[at as usize]);
+        self.node_rows.resize(range.len(), 0);
+        self.node_gradients.resize(range.len(), [0; 2]);
+        let (all_rows, all_gradients) = (self.rows, &self.gradients[..]);
+        let gather = |order: &[u32], rows: &mut [u32], gradients: &mut [Sums]| {
+            for ((&at, row), sums) in order.iter().zip(rows).zip(gradients) {
+                *row = all_rows[at as usize];
+                *sums = all_gradients[at as usize];
+            }
+        };
+        let order = &self.order[range.clone()];
+        if order.len() < 2 * LONG {
+            gather(order, &mut self.node_rows, &mut self.node_gradients);
+        } else {
+            let pieces = self.node_rows.par_chunks_mut(LONG).zip(self.node_gradients.par_chunks_mut(LONG));
+            let pieces = order.par_chunks(LONG).zip(pieces);
+            pieces.for_each(|(order, (rows, gradients))| gather(order, rows, gradients));
         }
         let (rows, gradients) = (&self.node_rows[..], &self.node_gradients[..]);
         let sums = self.leaves[small].sums;
@@ -274,14 +285,26 @@ impl<'a> Grower<'a> {
 
     /// Moves the positions that go left to the front, in order, and gives their number.
     fn partition(&mut self, bins: &Bins, rule: &Rule, range: Range<usize>) -> usize {
-        let (order, scratch, rows) = (&mut self.order[range], &mut self.scratch[..], self.rows);
-        let code = |at: u32| bins.codes[rows[at as usize] as usize];
-        match rule {
-            &Rule::Cut { bin, missing_left: false } => sides(order, scratch, |at| code(at) <= bin),
-            // Adding one turns the missing code to 0, which is below every other.
-            &Rule::Cut { bin, missing_left: true } => sides(order, scratch, |at| code(at).wrapping_add(1) <= bin + 1),
-            rule => sides(order, scratch, |at| rule.goes_left(code(at))),
+        let (order, scratch, rows) = (&mut self.order[range.clone()], &mut self.scratch[range], self.rows);
+        if order.len() < 2 * LONG {
+            return part(bins, rule, rows, order, scratch);
         }
+        // Each piece on its own, then the pieces one after the other.
+        let pieces = order.par_chunks_mut(LONG).zip(scratch.par_chunks_mut(LONG));
+        let lefts: Vec<usize> = pieces.map(|(order, scratch)| part(bins, rule, rows, order, scratch)).collect();
+        let all = lefts.iter().sum();
+        let (mut left, mut right) = scratch.split_at_mut(all);
+        for (piece, &lefts) in order.chunks(LONG).zip(&lefts) {
+            let (piece_left, piece_right) = piece.split_at(lefts);
+            let (now, later) = left.split_at_mut(piece_left.len());
+            now.copy_from_slice(piece_left);
+            left = later;
+            let (now, later) = right.split_at_mut(piece_right.len());
+            now.copy_from_slice(piece_right);
+            right = later;
+        }
+        order.copy_from_slice(scratch);
+        all
     }
 
     /// Adds the numbers of the last tree to the scores of rows that it did not learn from.
@@ -329,6 +352,17 @@ const POOL_BYTES: usize = 256 << 20;
 const LONG: usize = 1 << 15;
 /// Bin updates of a node below which starting other threads costs more than it saves.
 const SERIAL_WORK: usize = 40_000;
+
+/// [`Grower::partition`] of one piece.
+fn part(bins: &Bins, rule: &Rule, rows: &[u32], order: &mut [u32], scratch: &mut [u32]) -> usize {
+    let code = |at: u32| bins.codes[rows[at as usize] as usize];
+    match rule {
+        &Rule::Cut { bin, missing_left: false } => sides(order, scratch, |at| code(at) <= bin),
+        // Adding one turns the missing code to 0, which is below every other.
+        &Rule::Cut { bin, missing_left: true } => sides(order, scratch, |at| code(at).wrapping_add(1) <= bin + 1),
+        rule => sides(order, scratch, |at| rule.goes_left(code(at))),
+    }
+}
 
 /// A stable partition without branches.
 fn sides(order: &mut [u32], scratch: &mut [u32], left: impl Fn(u32) -> bool) -> usize {

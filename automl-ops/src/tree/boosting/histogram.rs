@@ -60,8 +60,12 @@ pub(super) fn minus(a: Sums, b: Sums) -> Sums {
 
 /// Sets the entries that a column with `bins` bins can have to the sums of some rows.
 pub(super) fn build(histogram: &mut Histogram, bins: usize, codes: &[u8], rows: &[u32], gradients: &[Sums]) {
-    if bins < FEW && rows.len() >= 4 * FEW {
-        build_few(histogram, bins, codes, rows, gradients);
+    if bins < 16 && rows.len() >= 64 {
+        build_few::<16>(histogram, bins, codes, rows, gradients);
+        return;
+    }
+    if bins < 64 && rows.len() >= 256 {
+        build_few::<64>(histogram, bins, codes, rows, gradients);
         return;
     }
     histogram[..bins].fill([0; 2]);
@@ -72,12 +76,12 @@ pub(super) fn build(histogram: &mut Histogram, bins: usize, codes: &[u8], rows: 
     }
 }
 
-/// [`build`] for a column with few bins: neighbouring rows often share one, and adding to it would wait for the addition
-/// before. Four histograms take turns.
-fn build_few(histogram: &mut Histogram, bins: usize, codes: &[u8], rows: &[u32], gradients: &[Sums]) {
-    let mut turns = [[[0i64; 2]; FEW]; 4];
+/// [`build`] for a column with less than `N` bins, a power of two: neighbouring rows often share one, and adding to it would
+/// wait for the addition before. Four histograms take turns.
+fn build_few<const N: usize>(histogram: &mut Histogram, bins: usize, codes: &[u8], rows: &[u32], gradients: &[Sums]) {
+    let mut turns = [[[0i64; 2]; N]; 4];
     // The missing code falls on the last entry, which no bin has.
-    let entry = |row: u32| usize::from(codes[row as usize]) & (FEW - 1);
+    let entry = |row: u32| usize::from(codes[row as usize]) & (N - 1);
     let (rows, rows_left) = rows.as_chunks::<4>();
     let (gradients, gradients_left) = gradients.as_chunks::<4>();
     for (rows, gradients) in rows.iter().zip(gradients) {
@@ -93,11 +97,8 @@ fn build_few(histogram: &mut Histogram, bins: usize, codes: &[u8], rows: &[u32],
     }
     let total = |bin: usize| turns.iter().fold([0; 2], |sum, turn| plus(sum, turn[bin]));
     (0..bins).for_each(|bin| histogram[bin] = total(bin));
-    histogram[255] = total(FEW - 1);
+    histogram[255] = total(N - 1);
 }
-
-/// More than the bins of a column with few bins; a power of two.
-const FEW: usize = 64;
 
 /// Turns a parent into its other child.
 pub(super) fn subtract(parent: &mut Histogram, child: &Histogram, bins: usize) {

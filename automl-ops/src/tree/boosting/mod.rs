@@ -51,6 +51,9 @@ pub struct BoostingParams {
     pub early_stopping_rounds: Option<usize>,
     /// Share of the rows set aside for early stopping, in (0, 1); drawn from each class alike.
     pub validation_fraction: f32,
+    /// Up to this many rows, a fit that stopped early is repeated on all rows, those set aside included, with as many rounds as
+    /// were best; a cancelled repetition leaves the first fit.
+    pub refit_rows: usize,
     /// Which leaf is split next.
     pub growth: Growth,
     /// Added to the weight of a category when categories are ordered, so that rare ones move to the middle.
@@ -61,6 +64,8 @@ pub struct BoostingParams {
     pub max_cat_one_hot: usize,
     /// Categories in the smaller set of a split, at most.
     pub max_cat_set: usize,
+    /// Rows of each category that a larger set gains, or of several together.
+    pub min_cat_rows: usize,
 }
 
 /// Which leaf is split next.
@@ -89,11 +94,13 @@ impl Default for BoostingParams {
             column_subsample: 1.0,
             early_stopping_rounds: None,
             validation_fraction: 0.1,
+            refit_rows: 20_000,
             growth: Growth::LeafWise,
             cat_smooth: 10.0,
             cat_l2: 10.0,
             max_cat_one_hot: 4,
             max_cat_set: 32,
+            min_cat_rows: 0,
         }
     }
 }
@@ -168,17 +175,48 @@ pub fn fit(
 ) -> Result<Booster, TreeError> {
     params.check()?;
     let rows = checked_rows(bins, rows, &target, weights)?;
+    let merged: Vec<Arc<Bins>>;
+    let bins = if rows.len() < FEW_ROWS {
+        merged = bins.iter().map(|column| column.merged(&rows, MIN_ROWS_BIN).map_or_else(|| column.clone(), Arc::new)).collect();
+        &merged[..]
+    } else {
+        bins
+    };
+    if params.early_stopping_rounds.is_none() {
+        return boost(bins, &rows, &target, weights, params, seed, cancel).map(|(booster, _)| booster);
+    }
+    let (stopped, best) = boost(bins, &rows, &target, weights, params, seed, cancel)?;
+    if rows.len() > params.refit_rows || best == 0 || cancel.is_cancelled() {
+        return Ok(stopped);
+    }
+    let params = BoostingParams { rounds: best, early_stopping_rounds: None, ..params.clone() };
+    match boost(bins, &rows, &target, weights, &params, seed, cancel) {
+        Ok((booster, rounds)) if rounds == best || !cancel.is_cancelled() => Ok(booster),
+        _ => Ok(stopped),
+    }
+}
+
+/// One run of rounds, and how many of them were kept.
+fn boost(
+    bins: &[Arc<Bins>],
+    rows: &[u32],
+    target: &Target<'_>,
+    weights: Option<&[f32]>,
+    params: &BoostingParams,
+    seed: u64,
+    cancel: &Cancel,
+) -> Result<(Booster, usize), TreeError> {
     let n = rows.len();
     let (train, valid) = match params.early_stopping_rounds {
-        Some(_) => validation(&rows, &target, params.validation_fraction, seed),
+        Some(_) => validation(rows, target, params.validation_fraction, seed),
         None => ((0..n as u32).collect(), Vec::new()),
     };
-    let mut loss = Loss::new(&rows, &target, weights, &train);
+    let mut loss = Loss::new(rows, target, weights, &train);
     let k = loss.scores();
     let mut scores: Vec<f32> = loss.start().iter().flat_map(|&base| std::iter::repeat_n(base, n)).collect();
     let mut trees = Trees::new(bins, 1);
     let usable: Vec<u32> = (0..bins.len() as u32).filter(|&at| splittable(&bins[at as usize])).collect();
-    let mut grower = Grower::new(bins, &rows, params, usable.len(), cancel);
+    let mut grower = Grower::new(bins, rows, params, usable.len(), cancel);
     let mut best = (f64::INFINITY, 0);
     let (mut sampled, mut columns) = (train.clone(), usable.clone());
     let mut others = valid.clone();
@@ -228,8 +266,13 @@ pub fn fit(
         kept = best.1;
     }
     grower.keep(&mut trees, kept * k);
-    Ok(Booster { kind: loss.kind(), base: loss.base().to_vec(), trees })
+    Ok((Booster { kind: loss.kind(), base: loss.base().to_vec(), trees }, kept))
 }
+
+/// Rows below which neighbouring bins with few of them are joined: most bins of a node would be empty.
+const FEW_ROWS: usize = 5_000;
+/// Rows of a joined bin, at least; what LightGBM has for any number of rows.
+const MIN_ROWS_BIN: u32 = 3;
 
 fn splittable(bins: &Bins) -> bool {
     bins.bins() > 1 || bins.bins() == 1 && bins.codes.contains(&super::bins::MISSING)
@@ -289,16 +332,15 @@ impl Booster {
     /// Row-major probabilities of the classes, or one value a row.
     ///
     /// # Errors
-    /// Columns that are not those of the fit, or differ in length.
-    pub fn predict(&self, columns: &[Raw<'_>]) -> Result<Vec<f32>, TreeError> {
+    /// Columns that are not those of the fit, or differ in length; cancelled.
+    pub fn predict(&self, columns: &[Raw<'_>], cancel: &Cancel) -> Result<Vec<f32>, TreeError> {
         let rows = self.trees.check(columns)?;
         let (k, each) = (self.width(), self.base.len());
         let mut out = vec![0.0; rows * k];
         let start: Vec<f64> = self.base.iter().map(|&base| f64::from(base)).collect();
-        let add = |tree: usize, leaf: &[f32], scores: &mut [f64]| {
-            if let (Some(score), Some(&x)) = (scores.get_mut(tree % each), leaf.first()) {
-                *score += f64::from(x);
-            }
+        let add = |tree: usize, leaf: &[f32], rows: &[u32], scores: &mut [f64]| {
+            let (class, value) = (tree % each, leaf.first().map_or(0.0, |&x| f64::from(x)));
+            rows.iter().for_each(|&row| scores[row as usize * each + class] += value);
         };
         let kind = self.kind;
         let end = |scores: &[f64], row: &mut [f32]| {
@@ -312,8 +354,27 @@ impl Booster {
                 _ => {}
             }
         };
-        self.trees.predict(columns, &mut out, k, &start, add, end);
+        self.trees.predict(columns, &mut out, k, &start, add, end, cancel)?;
         Ok(out)
+    }
+
+    /// The leaf of each row in each tree: row-major, a tree a column. Leaves
+    /// are numbered through the whole model, below [`Booster::leaf_count`].
+    ///
+    /// # Errors
+    /// As [`Booster::predict`].
+    pub fn leaves(&self, columns: &[Raw<'_>], cancel: &Cancel) -> Result<Vec<u32>, TreeError> {
+        self.trees.reached(columns, cancel)
+    }
+
+    /// Number of leaves of all trees.
+    pub fn leaf_count(&self) -> usize {
+        self.trees.leaves.len() / self.trees.width
+    }
+
+    /// Number of splits by each column.
+    pub fn split_counts(&self) -> Vec<u32> {
+        self.trees.splits()
     }
 
     /// Total gain of the splits of each column.

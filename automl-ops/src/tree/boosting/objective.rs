@@ -16,8 +16,11 @@ pub(super) struct Loss {
     most: f64,
     base: Vec<f32>,
     start: Vec<f32>,
-    /// Probabilities of this round, class by class.
+    /// Odds of this round against the likeliest class, class by class; each row's largest score, and what its odds are
+    /// multiplied with to be probabilities.
     chances: Vec<f32>,
+    top: Vec<f32>,
+    share: Vec<f32>,
 }
 
 impl Loss {
@@ -49,7 +52,7 @@ impl Loss {
                 }
             }
         };
-        Self { kind, values, classes, weights, most, base, start, chances: Vec::new() }
+        Self { kind, values, classes, weights, most, base, start, chances: Vec::new(), top: Vec::new(), share: Vec::new() }
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -78,22 +81,33 @@ impl Loss {
         }
         let n = self.classes.len();
         self.chances.resize(scores.len(), 0.0);
-        self.chances.copy_from_slice(scores);
-        let mut top = vec![f32::NEG_INFINITY; n];
-        let mut sum = vec![0.0f32; n];
-        for scores in scores.chunks_exact(n) {
-            top.iter_mut().zip(scores).for_each(|(top, &score)| *top = top.max(score));
-        }
-        for chances in self.chances.chunks_exact_mut(n) {
-            for ((chance, sum), &top) in chances.iter_mut().zip(&mut sum).zip(&top) {
-                *chance = exp(*chance - top);
-                *sum += *chance;
+        self.top.resize(n, 0.0);
+        self.share.resize(n, 0.0);
+        // All of this in rows of some size: nothing is summed in another order for another number of threads.
+        let chunk = if n < 2 * CHUNK { n.max(1) } else { CHUNK };
+        self.top.par_chunks_mut(chunk).enumerate().for_each(|(at, top)| {
+            top.fill(f32::NEG_INFINITY);
+            for scores in scores.chunks_exact(n) {
+                top.iter_mut().zip(&scores[at * chunk..]).for_each(|(top, &score)| *top = top.max(score));
             }
+        });
+        let top = &self.top[..];
+        let odds = |(chances, scores): (&mut [f32], &[f32])| {
+            chances.iter_mut().zip(scores).zip(top).for_each(|((chance, &score), &top)| *chance = exp(score - top));
+        };
+        if n < 2 * CHUNK {
+            self.chances.chunks_exact_mut(n).zip(scores.chunks_exact(n)).for_each(odds);
+        } else {
+            self.chances.par_chunks_exact_mut(n).zip(scores.par_chunks_exact(n)).for_each(odds);
         }
-        sum.iter_mut().for_each(|sum| *sum = 1.0 / *sum);
-        for chances in self.chances.chunks_exact_mut(n) {
-            chances.iter_mut().zip(&sum).for_each(|(chance, sum)| *chance *= sum);
-        }
+        let chances = &self.chances[..];
+        self.share.par_chunks_mut(chunk).enumerate().for_each(|(at, share)| {
+            share.fill(0.0);
+            for chances in chances.chunks_exact(n) {
+                share.iter_mut().zip(&chances[at * chunk..]).for_each(|(sum, &chance)| *sum += chance);
+            }
+            share.iter_mut().for_each(|sum| *sum = 1.0 / *sum);
+        });
     }
 
     /// Derivatives of each row by the score of `class`, in fixed point, and its units.
@@ -124,7 +138,7 @@ impl Loss {
                 let units = Units::new(n, self.most, 0.25 * f64::from(factor) * self.most);
                 let chances = &self.chances[class * n..(class + 1) * n];
                 let derive = |at: usize| {
-                    let p = chances[at];
+                    let p = chances[at] * self.share[at];
                     (p - if self.classes[at] as usize == class { 1.0 } else { 0.0 }, factor * p * (1.0 - p))
                 };
                 each(out, weights, derive, units);

@@ -27,6 +27,7 @@ pub(super) struct Scan {
     min_gain: f64,
     max_cat_one_hot: usize,
     max_cat_set: usize,
+    min_cat_rows: i64,
     gain_unit: f64,
     leaf_unit: f64,
 }
@@ -64,6 +65,7 @@ impl Scan {
             min_gain: f64::from(params.min_gain) / gain_unit,
             max_cat_one_hot: params.max_cat_one_hot,
             max_cat_set: params.max_cat_set.max(1),
+            min_cat_rows: params.min_cat_rows.min(i32::MAX as usize) as i64,
             gain_unit,
             leaf_unit: f64::from(params.learning_rate) * units.second / units.first,
         }
@@ -104,8 +106,11 @@ impl Scan {
 
     /// The best split of a node by one column with `bins` bins.
     pub(super) fn best(&self, histogram: &Histogram, bins: usize, categorical: bool, total: Sums, column: u32) -> Option<Split> {
-        let (gain, rule, left) =
-            if categorical { self.best_set(histogram, bins, total)? } else { self.best_cut(histogram, bins, total)? };
+        let (gain, rule, left) = match (categorical, bins < 32) {
+            (false, _) => self.best_cut(histogram, bins, total)?,
+            (true, true) => self.best_set::<32>(histogram, bins, total)?,
+            (true, false) => self.best_set::<256>(histogram, bins, total)?,
+        };
         Some(Split { gain: gain * self.gain_unit, column, rule, left })
     }
 
@@ -168,9 +173,9 @@ impl Scan {
         }
     }
 
-    /// Few categories: each against the rest. Many: in the order of their mean, sets from either end.
-    fn best_set(&self, histogram: &Histogram, bins: usize, total: Sums) -> Option<(f64, Rule, Sums)> {
-        let mut order = [(0.0, 0u8); 256];
+    /// Few categories: each against the rest. Many: in the order of their mean, sets from either end. `N` is more than `bins`.
+    fn best_set<const N: usize>(&self, histogram: &Histogram, bins: usize, total: Sums) -> Option<(f64, Rule, Sums)> {
+        let mut order = [(0.0, 0u8); N];
         let mut present = 0;
         for bin in (0..bins).chain([usize::from(MISSING)]) {
             let sums = histogram[bin];
@@ -193,7 +198,7 @@ impl Scan {
             order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             let most = self.max_cat_set.min(present.div_ceil(2));
             for from_end in [false, true] {
-                let mut left = [0; 2];
+                let (mut left, mut before) = ([0; 2], 0);
                 for taken in 1..=most.min(present - 1) {
                     let at = if from_end { present - taken } else { taken - 1 };
                     left = plus(left, sums(order[at].1));
@@ -201,9 +206,13 @@ impl Scan {
                         continue;
                     }
                     let right = minus(total, left);
-                    if !self.fits(right) {
+                    if !self.fits(right) || count(right) < self.min_cat_rows {
                         break;
                     }
+                    if count(left) - before < self.min_cat_rows {
+                        continue;
+                    }
+                    before = count(left);
                     let range = if from_end { (at, present) } else { (0, taken) };
                     best.offer(self.sides(left, right, self.l2 + self.cat_l2), (range, left));
                 }

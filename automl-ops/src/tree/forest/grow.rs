@@ -201,6 +201,9 @@ impl<'a, K: Kernel> Grower<'a, K> {
         let wanted = (params.max_features * count as f32).round().max(1.0) as usize;
         let node = Rows { rows: &self.rows[rows.clone()], payload: &self.payload[rows] };
         let (mut looked, mut best) = (0, None::<Split>);
+        // Two rows are parted by any split alike.
+        let ceiling =
+            if node.rows.len() == 2 { f64::NEG_INFINITY } else { self.kernel.ceiling(&self.total).unwrap_or(f64::INFINITY) };
         for at in 0..count {
             if looked >= wanted {
                 break;
@@ -228,6 +231,9 @@ impl<'a, K: Kernel> Grower<'a, K> {
                     && best.is_none_or(|best| split.score > best.score)
                 {
                     best = Some(split);
+                    if split.score >= ceiling - 1e-9 * ceiling.abs() {
+                        break;
+                    }
                 }
             }
         }

@@ -33,6 +33,10 @@ pub(super) trait Kernel: Sync {
     fn add(&self, cells: &mut [Self::Cell], code: u8, payload: u64);
     /// Adds a bin to the sums of a side.
     fn take(&self, sum: &mut Self::Sum, cells: &[Self::Cell]);
+    /// Adds a row to the sums of a side.
+    fn put(&self, sum: &mut Self::Sum, payload: u64);
+    /// The score of a split into two pure sides, where it is known beforehand.
+    fn ceiling(&self, total: &Self::Sum) -> Option<f64>;
     /// Whether no row fell into a bin.
     fn is_empty(&self, cells: &[Self::Cell]) -> bool;
     /// Total weight of a side; the number of rows where the fit has no weights.
@@ -180,6 +184,18 @@ impl Kernel for Packed<'_> {
     #[inline]
     fn take(&self, sum: &mut u64, cells: &[u64]) {
         *sum = cells.iter().fold(*sum, |sum, &x| sum.wrapping_add(x));
+    }
+
+    #[inline]
+    fn put(&self, sum: &mut u64, payload: u64) {
+        *sum = sum.wrapping_add(payload);
+    }
+
+    fn ceiling(&self, total: &u64) -> Option<f64> {
+        match self.target {
+            PackedTarget::Binary(_) => Some(if self.entropy { 0.0 } else { self.split(*total).0 }),
+            PackedTarget::Values { .. } => None,
+        }
     }
 
     #[inline]
@@ -334,6 +350,21 @@ impl Kernel for Classes<'_> {
             added += cell;
         }
         sum.0 += u64::from(added);
+    }
+
+    #[inline]
+    fn put(&self, sum: &mut Self::Sum, payload: u64) {
+        let weight = payload as u32;
+        sum.0 += u64::from(weight);
+        if let Some(sum) = sum.1.get_mut((payload >> 32) as usize) {
+            *sum += weight;
+        }
+    }
+
+    fn ceiling(&self, total: &Self::Sum) -> Option<f64> {
+        // More than two classes cannot be told apart by one split.
+        let two = total.1.iter().filter(|&&x| x > 0).count() == 2;
+        two.then_some(if self.entropy { 0.0 } else { total.0 as f64 })
     }
 
     #[inline]

@@ -137,6 +137,11 @@ fn grow_all<K: kernel::Kernel>(job: &Job<'_>, kernel: &K) -> Vec<Option<Trees>> 
 const SERIAL_ROWS: usize = 2_000;
 
 impl Forest {
+    /// The trees, for models that are made of them.
+    pub(super) fn into_trees(self) -> Trees {
+        self.trees
+    }
+
     /// Numbers a prediction has for each row: one for each class, or one value.
     pub fn width(&self) -> usize {
         self.trees.width
@@ -150,20 +155,42 @@ impl Forest {
     /// Row-major probabilities of the classes, or one value a row.
     ///
     /// # Errors
-    /// Columns that are not those of the fit, or differ in length.
-    pub fn predict(&self, columns: &[Raw<'_>]) -> Result<Vec<f32>, TreeError> {
+    /// Columns that are not those of the fit, or differ in length; cancelled.
+    pub fn predict(&self, columns: &[Raw<'_>], cancel: &Cancel) -> Result<Vec<f32>, TreeError> {
         let rows = self.trees.check(columns)?;
         let k = self.trees.width;
         let mut out = vec![0.0; rows * k];
         let share = 1.0 / self.trees.roots.len() as f64;
-        let add = |_, leaf: &[f32], sums: &mut [f64]| {
-            sums.iter_mut().zip(leaf).for_each(|(sum, &x)| *sum += f64::from(x));
+        let add = |_, leaf: &[f32], rows: &[u32], sums: &mut [f64]| {
+            for &row in rows {
+                let sums = sums[row as usize * k..].iter_mut();
+                sums.zip(leaf).for_each(|(sum, &x)| *sum += f64::from(x));
+            }
         };
         let end = |sums: &[f64], row: &mut [f32]| {
             row.iter_mut().zip(sums).for_each(|(x, sum)| *x = (sum * share) as f32);
         };
-        self.trees.predict(columns, &mut out, k, &vec![0.0; k], add, end);
+        self.trees.predict(columns, &mut out, k, &vec![0.0; k], add, end, cancel)?;
         Ok(out)
+    }
+
+    /// The leaf of each row in each tree: row-major, a tree a column. Leaves are numbered through the whole model, below
+    /// [`Forest::leaf_count`].
+    ///
+    /// # Errors
+    /// As [`Forest::predict`].
+    pub fn leaves(&self, columns: &[Raw<'_>], cancel: &Cancel) -> Result<Vec<u32>, TreeError> {
+        self.trees.reached(columns, cancel)
+    }
+
+    /// Number of leaves of all trees.
+    pub fn leaf_count(&self) -> usize {
+        self.trees.leaves.len() / self.trees.width
+    }
+
+    /// Number of splits by each column.
+    pub fn split_counts(&self) -> Vec<u32> {
+        self.trees.splits()
     }
 
     /// Total decrease of impurity by splits of each column.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use automl_core::Cancel;
 use rand::Rng;
 
+use super::adaboost::{self, Adaboost, AdaboostParams};
 use super::bins::Bins;
 use super::boosting::{self, Booster, BoostingParams, Growth};
 use super::forest::{self, Criterion, Forest, ForestParams};
@@ -86,6 +87,11 @@ fn boost(bins: &[Arc<Bins>], target: Target<'_>, params: &BoostingParams) -> Boo
 
 fn grow(bins: &[Arc<Bins>], target: Target<'_>, params: &ForestParams) -> Forest {
     forest::fit(bins, None, target, None, params, 7, &Cancel::new()).unwrap()
+}
+
+fn adaboost(problem: &Problem, target: Target<'_>, rounds: usize) -> Adaboost {
+    let params = AdaboostParams { rounds, learning_rate: 1.0, max_depth: 3 };
+    adaboost::fit(&problem.bins(), &problem.raw(), target, None, &params, 7, &Cancel::new()).unwrap()
 }
 
 fn forests() -> Vec<ForestParams> {

@@ -14,7 +14,10 @@ fn any_number_of_threads_gives_the_same_model() {
                 BoostingParams { rounds: 5, subsample: 0.9, early_stopping_rounds: Some(2), ..BoostingParams::default() };
             let booster = boost(&bins, target, &params);
             let forest = grow(&bins, target, &ForestParams { trees: 5, ..ForestParams::default() });
-            let p = (booster.predict(&problem.raw()).unwrap(), forest.predict(&problem.raw()).unwrap());
+            let p = (
+                booster.predict(&problem.raw(), &Cancel::new()).unwrap(),
+                forest.predict(&problem.raw(), &Cancel::new()).unwrap(),
+            );
             (booster, forest, p)
         })
     };
@@ -44,7 +47,7 @@ fn a_subset_of_rows_is_a_fit_on_the_gathered_rows() {
     // A row of weight 0 is no row.
     let weights: Vec<f32> = (0..900).map(|i| if i % 3 == 1 { 0.0 } else { 1.0 }).collect();
     let c = boosting::fit(&bins, None, values, Some(&weights), &params, 1, &cancel).unwrap();
-    let (b, c) = (b.predict(&problem.raw()).unwrap(), c.predict(&problem.raw()).unwrap());
+    let (b, c) = (b.predict(&problem.raw(), &Cancel::new()).unwrap(), c.predict(&problem.raw(), &Cancel::new()).unwrap());
     assert!(b.iter().zip(&c).all(|(b, c)| (b - c).abs() < 1e-3));
 }
 
@@ -56,7 +59,7 @@ fn a_cancelled_fit_keeps_what_is_finished() {
     let soon = || Cancel::new().child(Some(Instant::now() + Duration::from_millis(150)));
     let params = BoostingParams { rounds: 1_000_000, ..BoostingParams::default() };
     let model = boosting::fit(&bins, None, target, None, &params, 1, &soon()).unwrap();
-    assert!(model.rounds() > 0 && r2(&model.predict(&problem.raw()).unwrap(), &problem.values) > 0.3);
+    assert!(model.rounds() > 0 && r2(&model.predict(&problem.raw(), &Cancel::new()).unwrap(), &problem.values) > 0.3);
     assert_eq!(Booster::from_parts(model.to_parts()).unwrap(), model);
     let params = ForestParams { trees: 20_000, ..ForestParams::default() };
     let model = forest::fit(&bins, None, target, None, &params, 1, &soon()).unwrap();
@@ -73,15 +76,18 @@ fn a_single_row_is_predicted_like_many() {
     let problem = Problem::new(700, 11);
     let target = Target::Classes { codes: &problem.classes, classes: 3 };
     let model = boost(&problem.bins(), target, &BoostingParams { rounds: 20, ..BoostingParams::default() });
-    let all = model.predict(&problem.raw()).unwrap();
+    let all = model.predict(&problem.raw(), &Cancel::new()).unwrap();
     for at in [0, 8, 699] {
         let raw =
             [Raw::Numeric(&problem.a[at..at + 1]), Raw::Numeric(&problem.b[at..at + 1]), Raw::Category(&problem.c[at..at + 1])];
-        assert_eq!(model.predict(&raw).unwrap(), all[at * 3..at * 3 + 3]);
+        assert_eq!(model.predict(&raw, &Cancel::new()).unwrap(), all[at * 3..at * 3 + 3]);
     }
-    assert!(model.predict(&problem.raw()[..2]).is_err());
-    assert!(model.predict(&[Raw::Numeric(&[]), Raw::Category(&[]), Raw::Category(&[])]).is_err());
-    assert_eq!(model.predict(&[Raw::Numeric(&[]), Raw::Numeric(&[]), Raw::Category(&[])]).unwrap(), Vec::<f32>::new());
+    assert!(model.predict(&problem.raw()[..2], &Cancel::new()).is_err());
+    assert!(model.predict(&[Raw::Numeric(&[], &Cancel::new()), Raw::Category(&[]), Raw::Category(&[])]).is_err());
+    assert_eq!(
+        model.predict(&[Raw::Numeric(&[], &Cancel::new()), Raw::Numeric(&[]), Raw::Category(&[])]).unwrap(),
+        Vec::<f32>::new()
+    );
 }
 
 #[test]
@@ -93,22 +99,24 @@ fn degenerate_tables_give_constant_models() {
     let y: Vec<f32> = (0..50).map(|i| i as f32 + 1e6).collect();
     let half: Vec<u32> = (0..50).map(|i| i % 2).collect();
     for params in forests() {
-        let p = grow(&bins, Target::Values(&y), &ForestParams { bootstrap: false, ..params.clone() }).predict(&raw).unwrap();
+        let p = grow(&bins, Target::Values(&y), &ForestParams { bootstrap: false, ..params.clone() })
+            .predict(&raw, &Cancel::new())
+            .unwrap();
         assert!(p.iter().all(|p| (p - 1_000_024.5).abs() < 0.1), "{p:?}");
         for classes in [1, 2, 3] {
-            let p = grow(&bins, Target::Classes { codes: &[0; 50], classes }, &params).predict(&raw).unwrap();
+            let p = grow(&bins, Target::Classes { codes: &[0; 50], classes }, &params).predict(&raw, &Cancel::new()).unwrap();
             assert!(p.chunks(classes).all(|row| row[0] == 1.0));
         }
     }
     for params in boosters() {
         let p =
             boost(&bins, Target::Values(&y), &BoostingParams { early_stopping_rounds: None, subsample: 1.0, ..params.clone() });
-        assert!(p.predict(&raw).unwrap().iter().all(|p| (p - 1_000_024.5).abs() < 0.1), "{params:?}");
+        assert!(p.predict(&raw, &Cancel::new()).unwrap().iter().all(|p| (p - 1_000_024.5).abs() < 0.1), "{params:?}");
         for classes in [1, 2, 3] {
-            let p = boost(&bins, Target::Classes { codes: &[0; 50], classes }, &params).predict(&raw).unwrap();
+            let p = boost(&bins, Target::Classes { codes: &[0; 50], classes }, &params).predict(&raw, &Cancel::new()).unwrap();
             assert!(p.chunks(classes).all(|row| row[0] > 0.99), "{classes} {p:?}");
         }
-        let p = boost(&bins, Target::Classes { codes: &half, classes: 2 }, &params).predict(&raw).unwrap();
+        let p = boost(&bins, Target::Classes { codes: &half, classes: 2 }, &params).predict(&raw, &Cancel::new()).unwrap();
         assert!(p.iter().all(|p| (p - 0.5).abs() < 0.2), "{params:?}");
     }
 }
@@ -117,8 +125,8 @@ fn degenerate_tables_give_constant_models() {
 fn one_row_and_no_columns_are_enough() {
     let bins = [Arc::new(Bins::numeric(&[3.0]))];
     let raw = [Raw::Numeric(&[3.0])];
-    assert_eq!(grow(&bins, Target::Values(&[2.5]), &ForestParams::default()).predict(&raw).unwrap(), [2.5]);
-    assert_eq!(boost(&bins, Target::Values(&[2.5]), &BoostingParams::default()).predict(&raw).unwrap(), [2.5]);
+    assert_eq!(grow(&bins, Target::Values(&[2.5]), &ForestParams::default()).predict(&raw, &Cancel::new()).unwrap(), [2.5]);
+    assert_eq!(boost(&bins, Target::Values(&[2.5]), &BoostingParams::default()).predict(&raw, &Cancel::new()).unwrap(), [2.5]);
     grow(&[], Target::Values(&[2.5]), &ForestParams::default());
     boost(&[], Target::Values(&[2.5]), &BoostingParams { early_stopping_rounds: Some(3), ..BoostingParams::default() });
 }
@@ -129,10 +137,10 @@ fn unseen_levels_and_infinite_values_are_predicted() {
     let bins = train.bins();
     let raw = [Raw::Numeric(&[f32::INFINITY, f32::NAN]), Raw::Numeric(&[f32::NEG_INFINITY, 0.0]), Raw::Category(&[u32::MAX, 77])];
     for params in forests() {
-        let p = grow(&bins, Target::Values(&train.values), &params).predict(&raw).unwrap();
+        let p = grow(&bins, Target::Values(&train.values), &params).predict(&raw, &Cancel::new()).unwrap();
         assert!(p.iter().all(|p| p.is_finite()));
     }
-    let p = boost(&bins, Target::Values(&train.values), &BoostingParams::default()).predict(&raw).unwrap();
+    let p = boost(&bins, Target::Values(&train.values), &BoostingParams::default()).predict(&raw, &Cancel::new()).unwrap();
     assert!(p.iter().all(|p| p.is_finite()));
 }
 

@@ -16,6 +16,17 @@ fn saved_models_read_back_to_the_bit() {
     }
 }
 
+#[test]
+fn a_saved_adaboost_reads_back_and_a_hostile_one_is_refused() {
+    let problem = Problem::new(200, 10);
+    let predict = |model: Adaboost| model.predict(&problem.raw(), &Cancel::new());
+    for target in [Target::Classes { codes: &problem.classes, classes: 3 }, Target::Values(&problem.values)] {
+        let model = adaboost(&problem, target, 4);
+        assert_eq!(Adaboost::from_parts(model.to_parts()).unwrap(), model);
+        assert!(attack(&model.to_parts(), |parts| predict(Adaboost::from_parts(parts)?)) > 500);
+    }
+}
+
 /// Changes one thing in every part in many ways; whatever is still accepted has to predict without a panic.
 fn attack(parts: &Parts, read: impl Fn(Parts) -> Result<Vec<f32>, TreeError>) -> usize {
     let mut refused = 0;
@@ -59,10 +70,10 @@ fn hostile_parts_give_errors_and_never_panic() {
     let (bins, target) = (problem.bins(), Target::Classes { codes: &problem.classes, classes: 3 });
     let params = ForestParams { trees: 2, max_features: 1.0, ..ForestParams::default() };
     let parts = grow(&bins, target, &params).to_parts();
-    assert!(attack(&parts, |parts| Forest::from_parts(parts)?.predict(&problem.raw())) > 500);
+    assert!(attack(&parts, |parts| Forest::from_parts(parts)?.predict(&problem.raw(), &Cancel::new())) > 500);
     let params = BoostingParams { rounds: 3, min_samples_leaf: 5, ..BoostingParams::default() };
     let parts = boost(&bins, target, &params).to_parts();
-    assert!(attack(&parts, |parts| Booster::from_parts(parts)?.predict(&problem.raw())) > 500);
+    assert!(attack(&parts, |parts| Booster::from_parts(parts)?.predict(&problem.raw(), &Cancel::new())) > 500);
 }
 
 #[test]
@@ -74,5 +85,5 @@ fn models_of_huge_targets_read_back() {
     assert_eq!(Forest::from_parts(forest.to_parts()).unwrap(), forest);
     let booster = boost(&bins, Target::Values(&y), &BoostingParams::default());
     assert_eq!(Booster::from_parts(booster.to_parts()).unwrap(), booster);
-    assert!(r2(&booster.predict(&[Raw::Numeric(&x)]).unwrap(), &y) > 0.9);
+    assert!(r2(&booster.predict(&[Raw::Numeric(&x)], &Cancel::new()).unwrap(), &y) > 0.9);
 }
