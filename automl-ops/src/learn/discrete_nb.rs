@@ -201,6 +201,10 @@ fn cuts(sample: &Sample<'_>, cut: Cut, cancel: &Cancel) -> Result<Vec<f32>, Lear
                 if cancel.is_cancelled() {
                     return Err(LearnError::Cancelled);
                 }
+                if sample.w.iter().all(|&w| w == 1.0) {
+                    cuts.push(middle_cut(column.to_vec()));
+                    continue;
+                }
                 let mut values: Vec<(f32, f64)> = column.iter().copied().zip(sample.w.iter().copied()).collect();
                 values.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
                 let mut below = 0.0;
@@ -216,6 +220,20 @@ fn cuts(sample: &Sample<'_>, cut: Cut, cancel: &Cancel) -> Result<Vec<f32>, Lear
             Ok(cuts)
         }
     }
+}
+
+/// The cut of a column whose rows weigh the same, without sorting all of it.
+fn middle_cut(mut values: Vec<f32>) -> f32 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    let place = (values.len() - 1) / 2;
+    let (below, &mut middle, above) = values.select_nth_unstable_by(place, f32::total_cmp);
+    if above.iter().any(|&v| v > middle) {
+        return middle;
+    }
+    let lower = below.iter().copied().filter(|&v| v < middle).fold(f32::NEG_INFINITY, f32::max);
+    if lower.is_finite() { lower } else { middle }
 }
 
 #[cfg(test)]

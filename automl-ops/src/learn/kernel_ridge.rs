@@ -9,9 +9,9 @@ use ndarray::{Array2, ArrayView2};
 
 use super::LearnError;
 use super::calibrate::calibrate;
-use super::common::{Sample, check_codes, check_coef, check_present, check_targets, present, softmax_into, to_f32};
+use super::common::{Sample, check_codes, check_coef, check_present, check_targets, plain, present, softmax_into, to_f32};
 use super::factor::Factor;
-use super::kernel_svm::Support;
+use super::kernel_svm::{Support, weigh};
 use super::kernels::{Kernel, Rows, SizedKernel, Transform, query};
 use super::lasso::standard_target;
 use super::linalg::eigen;
@@ -225,8 +225,9 @@ impl KernelRidge {
         let mut scores = vec![0.0; self.coef.nrows()];
         self.support.kernel.blocks(&rows, &self.support.rows, cancel, |start, block| {
             for (offset, kernel) in block.outer_iter().enumerate() {
+                let kernel = plain(kernel);
                 for ((score, coef), intercept) in scores.iter_mut().zip(self.coef.outer_iter()).zip(&self.intercept) {
-                    *score = intercept + kernel.iter().zip(coef).map(|(&k, c)| f64::from(k) * c).sum::<f64>();
+                    *score = intercept + weigh(&kernel, &plain(coef), 0, kernel.len());
                 }
                 let mut to = out.row_mut(start + offset);
                 match (scores.as_slice(), self.codes.len()) {

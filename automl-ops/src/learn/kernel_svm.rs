@@ -5,12 +5,12 @@
 //! as in Wu, Lin and Weng, *Probability estimates for multi-class classification by pairwise coupling* (2004), second method.
 
 use automl_core::Cancel;
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use super::LearnError;
 use super::calibrate::calibrate;
-use super::common::{Sample, check_codes, check_coef, check_present, check_targets, present, to_f32};
+use super::common::{Sample, check_codes, check_coef, check_present, check_targets, plain, present, to_f32};
 use super::kernels::{Kernel, Rows, SizedKernel, Transform, query};
 use super::lasso::standard_target;
 use super::smo::{Solution, Variable, solve};
@@ -106,13 +106,13 @@ fn machine(
     let variable = |row: usize| {
         let bound = c * w[row];
         if second[row] {
-            Variable { row, target: 1.0, low: 0.0, high: bound }
+            Variable { target: 1.0, low: 0.0, high: bound }
         } else {
-            Variable { row, target: -1.0, low: -bound, high: 0.0 }
+            Variable { target: -1.0, low: -bound, high: 0.0 }
         }
     };
     let variables: Vec<Variable> = (0..second.len()).map(variable).collect();
-    solve(rows, kernel, &variables, cancel)
+    solve(rows, kernel, &variables, 0.0, cancel)
 }
 
 /// Decisions about rows from a machine fitted without them: (row, decision).
@@ -222,7 +222,14 @@ impl SvmClassifier {
             ends.push(used.len());
         }
         let support = Support { transform, kernel, rows: rows.select(&used) };
-        Ok(Self { classes, codes, support, ends, coef: full.select(ndarray::Axis(1), &used), pairs: sigmoids })
+        Ok(Self {
+            classes,
+            codes,
+            support,
+            ends,
+            coef: full.select(ndarray::Axis(1), &used).as_standard_layout().into_owned(),
+            pairs: sigmoids,
+        })
     }
 
     /// Class probabilities, rows x classes; each row sums to 1.
@@ -239,8 +246,12 @@ impl SvmClassifier {
         let rows = query(x, &self.support.transform)?;
         self.support.kernel.blocks(&rows, &self.support.rows, cancel, |start, block| {
             for (offset, kernel) in block.outer_iter().enumerate() {
+                let kernel = plain(kernel);
                 for (sigmoid, &(a, b)) in self.pairs.outer_iter().zip(&pairs) {
-                    let part = |class: usize, other: usize| weigh(kernel, self.coef.row(other), starts[class], starts[class + 1]);
+                    let part = |class: usize, other: usize| {
+                        let coef = self.coef.row(other);
+                        weigh(&kernel, coef.to_slice().unwrap_or_default(), starts[class], starts[class + 1])
+                    };
                     let decision = part(a, b - 1) + part(b, a) + sigmoid[0];
                     let p = 1.0 / (1.0 + (-(sigmoid[1] * decision + sigmoid[2])).exp());
                     let p = if p.is_nan() { 0.5 } else { p.clamp(1e-7, 1.0 - 1e-7) };
@@ -299,13 +310,9 @@ impl SvmRegressor {
         let transform = Transform::new(&sample, params.scale, cancel)?;
         let kernel = SizedKernel::new(params.kernel, params.gamma, &transform);
         let rows = transform.rows(sample.x.view());
-        let mut variables = Vec::with_capacity(2 * y.len());
-        for (row, (&y, &w)) in y.iter().zip(&sample.w).enumerate() {
-            let bound = params.c * w;
-            variables.push(Variable { row, target: y - params.epsilon, low: 0.0, high: bound });
-            variables.push(Variable { row, target: y + params.epsilon, low: -bound, high: 0.0 });
-        }
-        let solution = solve(&rows, kernel, &variables, cancel)?;
+        let variable = |(&target, &w): (&f64, &f64)| Variable { target, low: -params.c * w, high: params.c * w };
+        let variables: Vec<Variable> = y.iter().zip(&sample.w).map(variable).collect();
+        let solution = solve(&rows, kernel, &variables, params.epsilon, cancel)?;
         let used: Vec<usize> = (0..y.len()).filter(|&row| solution.coef[row] != 0.0).collect();
         let coef = used.iter().map(|&row| scale * solution.coef[row]).collect();
         let support = Support { transform, kernel, rows: rows.select(&used) };
@@ -318,10 +325,11 @@ impl SvmRegressor {
     /// Another number of columns than at fit time, a value that is not finite, or a cancelled token.
     pub fn predict(&self, x: ArrayView2<'_, f32>, cancel: &Cancel) -> Result<Vec<f32>, LearnError> {
         let mut out = Vec::with_capacity(x.nrows());
-        let coef = ArrayView1::from(&self.coef);
         let rows = query(x, &self.support.transform)?;
         self.support.kernel.blocks(&rows, &self.support.rows, cancel, |_, block| {
-            out.extend(block.outer_iter().map(|kernel| to_f32(self.intercept + weigh(kernel, coef, 0, coef.len()))));
+            out.extend(
+                block.outer_iter().map(|kernel| to_f32(self.intercept + weigh(&plain(kernel), &self.coef, 0, self.coef.len()))),
+            );
         })?;
         Ok(out)
     }
@@ -356,10 +364,19 @@ fn pairs(count: usize) -> Vec<(usize, usize)> {
     (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b))).collect()
 }
 
-/// The weighted sum of part of a kernel row.
-fn weigh(kernel: ArrayView1<'_, f32>, coef: ArrayView1<'_, f64>, start: usize, end: usize) -> f64 {
-    let part = kernel.iter().zip(coef).skip(start).take(end.saturating_sub(start));
-    part.map(|(&k, c)| f64::from(k) * c).sum()
+/// The weighted sum of part of a kernel row, in fixed lanes, which vectorise.
+pub(super) fn weigh(kernel: &[f32], coef: &[f64], start: usize, end: usize) -> f64 {
+    const LANES: usize = 8;
+    let (kernel, coef) = (kernel.get(start..end).unwrap_or_default(), coef.get(start..end).unwrap_or_default());
+    let mut lanes = [0.0f64; LANES];
+    let (a, b) = (kernel.chunks_exact(LANES), coef.chunks_exact(LANES));
+    let tail: f64 = a.remainder().iter().zip(b.remainder()).map(|(&k, c)| f64::from(k) * c).sum();
+    for (a, b) in a.zip(b) {
+        for ((lane, &k), c) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += f64::from(k) * c;
+        }
+    }
+    lanes.iter().sum::<f64>() + tail
 }
 
 /// Class probabilities from those of each class against each other, `beats[(a, b)]`.

@@ -32,7 +32,7 @@ impl TabularOperator for GaussianProcess {
 
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let rows = if let Some(Value::Int(rows)) = params.get("max_rows") { *rows as f64 } else { 1000.0 };
-        FittedKernel::cost(shape, rows).and_seconds(2e-8 * shape.rows.min(200.0).powi(3))
+        FittedKernel::cost(shape, rows).and_seconds(1e-8 * shape.rows.min(200.0).powi(3))
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

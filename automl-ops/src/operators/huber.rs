@@ -32,7 +32,7 @@ impl TabularOperator for Huber {
     }
 
     fn cost(&self, shape: &Shape, _: &Params) -> Cost {
-        linear::passes(shape, 60.0)
+        linear::passes(shape, 25.0)
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

@@ -72,8 +72,8 @@ impl FittedKernel {
         let rows = shape.rows.min(rows);
         let factors = if shape.classes > 1.0 { 2.0 } else { 1.0 };
         let square = rows * rows * (5.0 + 0.2 * shape.columns + 4.0 * shape.classes);
-        let apply = 0.2 * shape.cells() * rows + 2.0 * shape.rows * rows * (1.0 + shape.classes);
-        let seconds = 1e-9 * (0.1 * factors * rows.powi(3) + square + apply + 10.0 * shape.cells());
+        let apply = 0.1 * shape.cells() * rows + shape.rows * rows * (1.0 + 0.5 * shape.classes);
+        let seconds = 1e-9 * (0.03 * factors * rows.powi(3) + square + apply + 10.0 * shape.cells());
         Cost { seconds, bytes: 8.0 * shape.cells() + 32.0 * rows * rows, columns: shape.classes }
     }
 }

@@ -113,7 +113,7 @@ pub(super) fn passes(shape: &Shape, passes: f64) -> Cost {
 /// The cost of a Gram matrix (of the rows where there are fewer of them) and a factor of it.
 pub(super) fn gram(shape: &Shape) -> Cost {
     let side = shape.rows.min(shape.columns);
-    let seconds = 1e-9 * (8.0 * shape.cells() + 0.3 * shape.cells() * side + 0.3 * side.powi(3));
+    let seconds = 1e-9 * (3.0 * shape.cells() + 0.08 * shape.cells() * side + 0.1 * side.powi(3));
     Cost { seconds, bytes: 4.0 * shape.cells() + 32.0 * side * side, columns: shape.classes }
 }
 

@@ -33,7 +33,7 @@ impl TabularOperator for LinearSvm {
     fn cost(&self, shape: &Shape, _: &Params) -> Cost {
         let side = if shape.columns > 512.0 { 0.0 } else { shape.columns };
         let margins = 0.5e-9 * linear::outputs(shape) * shape.rows.min(8192.0) * side * side;
-        linear::passes(shape, 60.0).and_seconds(if shape.classes > 1.0 { margins } else { 0.0 })
+        linear::passes(shape, 25.0).and_seconds(if shape.classes > 1.0 { margins } else { 0.0 })
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

@@ -32,7 +32,7 @@ impl TabularOperator for Poisson {
     }
 
     fn cost(&self, shape: &Shape, _: &Params) -> Cost {
-        linear::passes(shape, 60.0).and_seconds(1e-6 * shape.rows)
+        linear::passes(shape, 25.0).and_seconds(2e-7 * shape.rows)
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

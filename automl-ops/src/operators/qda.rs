@@ -36,7 +36,7 @@ impl TabularOperator for Qda {
 
     fn cost(&self, shape: &Shape, _: &Params) -> Cost {
         linear::gram(shape)
-            .and_seconds(1e-9 * shape.classes * (shape.cells() * (1.0 + 0.3 * shape.columns) + shape.columns.powi(3)))
+            .and_seconds(1e-9 * shape.classes * (shape.cells() * (1.0 + 0.1 * shape.columns) + shape.columns.powi(3)))
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

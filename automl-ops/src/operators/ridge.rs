@@ -28,7 +28,8 @@ impl TabularOperator for Ridge {
     }
 
     fn cost(&self, shape: &Shape, _: &Params) -> Cost {
-        linear::gram(shape).and_seconds(1e-6 * shape.classes * shape.rows.min(8192.0) * f64::from(u8::from(shape.classes > 1.0)))
+        linear::gram(shape)
+            .and_seconds(2.5e-7 * shape.classes * shape.rows.min(8192.0) * f64::from(u8::from(shape.classes > 1.0)))
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
