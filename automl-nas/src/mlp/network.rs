@@ -110,10 +110,13 @@ impl<D: NnDevice> Network<D> {
     }
 }
 
-/// Factors of dropout: 0 for a share `rate` of them, else what keeps the mean.
+/// Factors of dropout: 0 for a share `rate` of them, in steps of 2⁻¹⁶, else what keeps the mean.
 fn mask(count: usize, rate: f32, rng: &mut ChaCha8Rng) -> Vec<f32> {
-    let (limit, kept) = ((f64::from(rate) * 4_294_967_296.0) as u32, 1.0 / (1.0 - rate));
-    (0..count).map(|_| if rng.next_u32() < limit { 0.0 } else { kept }).collect()
+    let (limit, kept) = ((rate * 65_536.0) as u16, 1.0 / (1.0 - rate));
+    let mut bytes = vec![0; 2 * count];
+    rng.fill_bytes(&mut bytes);
+    let (draws, _) = bytes.as_chunks::<2>();
+    draws.iter().map(|&draw| if u16::from_le_bytes(draw) < limit { 0.0 } else { kept }).collect()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub enum Activation {
 }
 
 /// √(8/π): the tanh form of GELU is `x σ(GELU_SCALE · (x + GELU_CUBE x³))`.
-const GELU_SCALE: f32 = 1.595_769_1;
+const GELU_SCALE: f32 = 1.595_769;
 const GELU_CUBE: f32 = 0.044_715;
 
 impl Activation {
