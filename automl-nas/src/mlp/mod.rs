@@ -36,7 +36,7 @@ automl_ops::describe! {
     params [
         Param::int("layers", 1, 4, 2).about("hidden layers"),
         Param::int("width", 16, 512, 128).log().about("outputs of each hidden layer"),
-        Param::choice("activation", &["silu", "relu", "gelu"]).about("function between the layers"),
+        Param::choice("activation", &["gelu", "relu", "silu"]).about("function between the layers"),
         Param::choice("normalization", &["none", "layer"]).about("`layer`: normalises what a layer reads from the one before"),
         Param::float("dropout", 0.0, 0.5, 0.1).about("share of the hidden outputs that a training step ignores"),
         Param::float("learning_rate", 1e-4, 3e-2, 3e-3).log().about("peak of the learning rate"),
@@ -69,8 +69,8 @@ struct FittedMlp {
 fn activation(fit: &Fit<'_>) -> Result<Activation, OperatorError> {
     Ok(match fit.text("activation")? {
         "relu" => Activation::Relu,
-        "gelu" => Activation::Gelu,
-        _ => Activation::Silu,
+        "silu" => Activation::Silu,
+        _ => Activation::Gelu,
     })
 }
 
@@ -114,8 +114,8 @@ impl TabularOperator for Mlp {
         let weights = shape.columns * width + (layers - 1.0) * width * width + width * shape.classes;
         let batch = number("batch_size").min((shape.rows / 20.0).max(16.0));
         let steps = epochs * (shape.rows / batch).ceil();
-        let seconds = 1.5e-10 * epochs * shape.rows * weights
-            + 1e-8 * epochs * shape.rows * (shape.columns + layers * width + shape.classes)
+        let seconds = 1e-10 * epochs * shape.rows * weights
+            + 6e-9 * epochs * shape.rows * (shape.columns + layers * width + shape.classes)
             + steps * (3e-5 + 4e-9 * weights);
         let bytes = 4.0 * shape.cells() + 24.0 * weights + 16.0 * batch * (shape.columns + 4.0 * layers * width);
         Cost { seconds, bytes, columns: shape.classes }

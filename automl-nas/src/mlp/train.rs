@@ -16,7 +16,7 @@ const HOLD_OUT: usize = 40;
 const STEPS: usize = 20;
 /// Rows of a batch, at least.
 const SMALLEST: usize = 16;
-/// Share of the steps over which the learning rate rises.
+/// Share of the steps over which the learning rate rises: the first epoch, but not more than this.
 const WARM_UP: f64 = 0.1;
 
 /// How to train.
@@ -135,7 +135,7 @@ pub(super) fn train<D: NnDevice>(
             let loss = sample.loss(network, x, rows, share, Some((settings.dropout, rng)))?;
             let mut gradients = backward(loss)?;
             let progress = (done * steps + step + 1) as f64 / (settings.epochs * steps) as f64;
-            let rate = settings.learning_rate * warm_cosine(progress, WARM_UP);
+            let rate = settings.learning_rate * warm_cosine(progress, WARM_UP.min(1.0 / settings.epochs as f64));
             optimizer.step(&mut network.params, &mut gradients, rate)?;
         }
         let judges: &[u32] = if weighs { held_out } else { training };
