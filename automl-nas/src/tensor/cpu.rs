@@ -1,0 +1,224 @@
+//! The operations as fused kernels of the processor, on dfdx's tensors and tapes.
+//!
+//! dfdx lends a tensor's numbers to nobody, but copies them in and out in one piece, and that costs little beside a matrix
+//! product; gradients it does lend. Products are matrixmultiply's, whose results for a row do not depend on the other rows.
+//! Large ones are cut into blocks of rows, at fixed places: the same for any number of threads.
+
+use dfdx::shapes::HasShape;
+use dfdx::tensor::{Cpu, CpuError, Gradients, PutTape, SplitTape, Tape, TensorFromVec};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{ArrayView2, ArrayViewMut2, s};
+use rayon::prelude::*;
+
+use super::activation::exp;
+use super::{AdamStep, EPSILON, Linear, Matrix, NnDevice, Scalar, TensorError, values};
+
+/// Multiplications from which a product is shared among threads: about a millisecond of work.
+const PARALLEL: usize = 1 << 24;
+/// Rows of a block of a shared product.
+const BLOCK: usize = 64;
+
+impl NnDevice for Cpu {
+    fn linear<T: Tape<f32, Self>>(layer: &Linear<'_, Self>, x: Matrix<Self, T>) -> Result<Matrix<Self, T>, TensorError> {
+        let ((rows, inputs), outputs) = (*x.shape(), layer.weight.shape().1);
+        let (inputs_of, weight, bias) = (values(&x), values(layer.weight), values(layer.bias));
+        let mut z = Vec::with_capacity(rows * outputs);
+        (0..rows).for_each(|_| z.extend_from_slice(&bias));
+        add_product(view(&inputs_of, rows, inputs)?, view(&weight, inputs, outputs)?, &mut z);
+        let (activation, mask) = (layer.activation, layer.mask.as_ref().map(values));
+        // What the way back needs is copied only where there is one.
+        let before = if T::OWNS_TAPE { z.clone() } else { Vec::new() };
+        activation.forward(&mut z);
+        multiply(&mut z, mask.as_deref());
+
+        let (x, mut tape) = x.split_tape();
+        let out = tensor(&x, rows, outputs, z)?;
+        let of = out.clone();
+        let (weights, biases, input_gradient) = (layer.weight.clone(), layer.bias.clone(), layer.input_gradient);
+        tape.add_backward_op(move |gradients| {
+            let mut delta = taken(gradients, &of)?;
+            multiply(&mut delta, mask.as_deref());
+            activation.backward(&mut delta, &before);
+            let delta = view(&delta, rows, outputs).map_err(wrong)?;
+            let sums = gradients.get_or_alloc_mut(&biases)?;
+            delta.rows().into_iter().for_each(|row| add(sums, row.to_slice().unwrap_or(&[])));
+            let inputs_of = view(&inputs_of, rows, inputs).map_err(wrong)?;
+            add_product(inputs_of.t(), delta, gradients.get_or_alloc_mut(&weights)?);
+            if input_gradient {
+                let weight = view(&weight, inputs, outputs).map_err(wrong)?;
+                add_product(delta, weight.t(), gradients.get_or_alloc_mut(&x)?);
+            }
+            Ok(())
+        });
+        Ok(out.put_tape(tape))
+    }
+
+    fn layer_norm<T: Tape<f32, Self>>(
+        x: Matrix<Self, T>,
+        gain: &Matrix<Self>,
+        shift: &Matrix<Self>,
+    ) -> Result<Matrix<Self, T>, TensorError> {
+        let (rows, columns) = *x.shape();
+        let (factors, offsets) = (values(gain), values(shift));
+        let mut normal = values(&x);
+        let mut out = Vec::with_capacity(normal.len());
+        let mut inverses = Vec::with_capacity(rows);
+        for row in normal.chunks_exact_mut(columns.max(1)) {
+            let mean = sum(row) / columns as f32;
+            row.iter_mut().for_each(|x| *x -= mean);
+            let inverse = 1.0 / (dot(row, row) / columns as f32 + EPSILON).sqrt();
+            row.iter_mut().for_each(|x| *x *= inverse);
+            inverses.push(inverse);
+            out.extend(row.iter().zip(&factors).zip(&offsets).map(|((x, factor), offset)| x * factor + offset));
+        }
+
+        let (x, mut tape) = x.split_tape();
+        let out = tensor(&x, rows, columns, out)?;
+        let (of, gain, shift) = (out.clone(), gain.clone(), shift.clone());
+        tape.add_backward_op(move |gradients| {
+            let mut delta = taken(gradients, &of)?;
+            let width = columns.max(1);
+            let sums = gradients.get_or_alloc_mut(&shift)?;
+            delta.chunks_exact(width).for_each(|row| add(sums, row));
+            let sums = gradients.get_or_alloc_mut(&gain)?;
+            for (row, normal) in delta.chunks_exact_mut(width).zip(normal.chunks_exact(width)) {
+                for (((delta, normal), factor), sum) in row.iter_mut().zip(normal).zip(&factors).zip(sums.iter_mut()) {
+                    *sum += *delta * normal;
+                    *delta *= factor;
+                }
+            }
+            let back = gradients.get_or_alloc_mut(&x)?;
+            let blocks = back.chunks_exact_mut(width).zip(delta.chunks_exact(width)).zip(normal.chunks_exact(width));
+            for (((back, delta), normal), inverse) in blocks.zip(&inverses) {
+                let mean = sum(delta) / columns as f32;
+                let along = dot(delta, normal) / columns as f32;
+                for ((back, delta), normal) in back.iter_mut().zip(delta).zip(normal) {
+                    *back += inverse * (delta - mean - normal * along);
+                }
+            }
+            Ok(())
+        });
+        Ok(out.put_tape(tape))
+    }
+
+    fn cross_entropy<T: Tape<f32, Self>>(
+        logits: Matrix<Self, T>,
+        targets: &Matrix<Self>,
+    ) -> Result<Scalar<Self, T>, TensorError> {
+        let classes = logits.shape().1.max(1);
+        let (mut delta, targets) = (values(&logits), values(targets));
+        let mut loss = 0.0_f64;
+        for (row, targets) in delta.chunks_exact_mut(classes).zip(targets.chunks_exact(classes)) {
+            let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            row.iter_mut().for_each(|x| *x -= top);
+            let (mass, along) = (sum(targets), dot(row, targets));
+            row.iter_mut().for_each(|x| *x = exp(*x));
+            let total = sum(row);
+            loss += f64::from(mass) * f64::from(total).ln() - f64::from(along);
+            row.iter_mut().zip(targets).for_each(|(x, target)| *x = *x * (mass / total) - target);
+        }
+
+        let (logits, mut tape) = logits.split_tape();
+        let out = dfdx::tensor::Cpu::default().try_tensor_from_vec(vec![loss as f32], ()).map_err(TensorError::of)?;
+        let of: Scalar<Self> = out.clone();
+        tape.add_backward_op(move |gradients| {
+            let factor = gradients.get_or_alloc_mut(&of)?.first().copied().unwrap_or(0.0);
+            let back = gradients.get_or_alloc_mut(&logits)?;
+            back.iter_mut().zip(&delta).for_each(|(back, delta)| *back += factor * delta);
+            Ok(())
+        });
+        Ok(out.put_tape(tape))
+    }
+
+    fn squared_norm(gradients: &mut Gradients<f32, Self>, parameter: &Matrix<Self>) -> Result<f64, TensorError> {
+        let gradient = gradients.get_or_alloc_mut(parameter).map_err(TensorError::of)?;
+        let block = |block: &[f32]| f64::from(dot(block, block));
+        Ok(gradient.chunks(1024).map(block).sum())
+    }
+
+    fn adamw(
+        step: &AdamStep,
+        gradients: &mut Gradients<f32, Self>,
+        parameter: &mut Matrix<Self>,
+        moments: &mut [Matrix<Self>; 2],
+    ) -> Result<(), TensorError> {
+        let gradient = gradients.get_or_alloc_mut(parameter).map_err(TensorError::of)?;
+        let [first, second] = moments;
+        let (mut p, mut m, mut v) = (values(parameter), values(first), values(second));
+        let (rate, keep) = (step.rate * step.corrections[0], 1.0 - step.rate * step.decay);
+        for (((p, m), v), &g) in p.iter_mut().zip(&mut m).zip(&mut v).zip(gradient.iter()) {
+            let g = g * step.scale;
+            *m = *m * step.betas[0] + g * (1.0 - step.betas[0]);
+            *v = *v * step.betas[1] + g * g * (1.0 - step.betas[1]);
+            *p = *p * keep - rate * *m / ((*v * step.corrections[1]).sqrt() + step.epsilon);
+        }
+        parameter.copy_from(&p);
+        first.copy_from(&m);
+        second.copy_from(&v);
+        Ok(())
+    }
+}
+
+/// Adds `a b` to `c`, which is row-major and has the rows of `a` and the columns of `b`.
+fn add_product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, c: &mut [f32]) {
+    let columns = b.ncols();
+    if c.is_empty() || c.len() != a.nrows() * columns {
+        return;
+    }
+    let block = |start: usize, c: &mut [f32]| {
+        let rows = c.len() / columns;
+        if let Ok(mut c) = ArrayViewMut2::from_shape((rows, columns), c) {
+            general_mat_mul(1.0, &a.slice(s![start..start + rows, ..]), &b, 1.0, &mut c);
+        }
+    };
+    if c.len().saturating_mul(a.ncols()) < PARALLEL {
+        block(0, c);
+    } else {
+        c.par_chunks_mut(BLOCK * columns).enumerate().for_each(|(index, c)| block(index * BLOCK, c));
+    }
+}
+
+/// A sum in eight lanes, which the compiler keeps in registers.
+fn sum(values: &[f32]) -> f32 {
+    let (blocks, rest) = values.as_chunks::<8>();
+    let mut lanes = [0.0_f32; 8];
+    for block in blocks {
+        lanes.iter_mut().zip(block).for_each(|(lane, value)| *lane += value);
+    }
+    lanes.iter().chain(rest).sum()
+}
+
+/// A sum of products, in the same way.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let ((a_blocks, a_rest), (b_blocks, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut lanes = [0.0_f32; 8];
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
+        lanes.iter_mut().zip(a).zip(b).for_each(|((lane, a), b)| *lane += a * b);
+    }
+    lanes.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+}
+
+fn add(to: &mut [f32], values: &[f32]) {
+    to.iter_mut().zip(values).for_each(|(to, value)| *to += value);
+}
+
+fn multiply(values: &mut [f32], factors: Option<&[f32]>) {
+    values.iter_mut().zip(factors.unwrap_or(&[])).for_each(|(value, factor)| *value *= factor);
+}
+
+fn view(values: &[f32], rows: usize, columns: usize) -> Result<ArrayView2<'_, f32>, TensorError> {
+    ArrayView2::from_shape((rows, columns), values).map_err(TensorError::of)
+}
+
+fn wrong(_: TensorError) -> CpuError {
+    CpuError::WrongNumElements
+}
+
+fn tensor(like: &Matrix<Cpu>, rows: usize, columns: usize, values: Vec<f32>) -> Result<Matrix<Cpu>, TensorError> {
+    super::matrix(like.device(), rows, columns, values)
+}
+
+/// The gradient of a result, which nobody reads after the operation that made the result.
+fn taken(gradients: &mut Gradients<f32, Cpu>, of: &Matrix<Cpu>) -> Result<Vec<f32>, CpuError> {
+    Ok(std::mem::take(&mut **gradients.get_or_alloc_mut(of)?))
+}

@@ -1,0 +1,178 @@
+//! Tensors of run-time shapes on dfdx: the operations that networks are made of, forward and backward.
+//!
+//! The one module that names dfdx. [`NnDevice`] holds the operations: each is first a composition of dfdx's own (`compose`),
+//! which runs on every device; [`Cpu`] overrides what is worth it with fused kernels (`cpu`), and the tests hold the two
+//! against each other and against finite differences. An operation is generic over the tape of its input: with [`NoneTape`]
+//! nothing is recorded, with [`OwnedTape`] ([`record`]) the way back is. Parameters live in one store ([`Params`]), so that an
+//! optimizer walks them without knowing the network.
+
+mod activation;
+mod compose;
+mod cpu;
+mod optim;
+mod params;
+#[cfg(test)]
+mod tests;
+
+use dfdx::shapes::{HasShape, Shape};
+use dfdx::tensor::{PutTape, Tensor};
+use dfdx::tensor_ops::{Backward, Device};
+
+pub use activation::Activation;
+pub use dfdx::tensor::{Cpu, Gradients, NoneTape, OwnedTape, Tape};
+pub use optim::{AdamStep, AdamW, AdamWSettings, warm_cosine};
+pub use params::{ParamId, Params};
+
+/// Rows × columns of 32-bit floats, contiguous and row-major.
+pub type Matrix<D, T = NoneTape> = Tensor<(usize, usize), f32, D, T>;
+/// One number, such as a loss.
+pub type Scalar<D, T = NoneTape> = Tensor<(), f32, D, T>;
+
+/// What the device could not do; out of memory, in practice.
+#[derive(Debug, thiserror::Error)]
+#[error("a tensor operation failed: {0}")]
+pub struct TensorError(String);
+
+impl From<TensorError> for automl_ops::operator::OperatorError {
+    fn from(error: TensorError) -> Self {
+        Self::Infeasible(error.to_string())
+    }
+}
+
+impl TensorError {
+    fn of(error: impl std::fmt::Debug) -> Self {
+        Self(format!("{error:?}"))
+    }
+}
+
+/// A fully connected layer with what follows it.
+pub struct Linear<'a, D: NnDevice> {
+    /// Inputs × outputs.
+    pub weight: &'a Matrix<D>,
+    /// 1 × outputs.
+    pub bias: &'a Matrix<D>,
+    /// Applied to each output.
+    pub activation: Activation,
+    /// Dropout: factors for each row and output, 0 or the inverse of the share that is kept.
+    pub mask: Option<Matrix<D>>,
+    /// Whether the gradient flows on to the input; data needs none.
+    pub input_gradient: bool,
+}
+
+/// A device that runs networks: the operations as compositions of dfdx's, for a device to override.
+///
+/// Every operand is contiguous, as all results are.
+pub trait NnDevice: Device<f32> {
+    /// `mask · activation(x W + b)`, rows × outputs for `x` of rows × inputs.
+    ///
+    /// # Errors
+    /// [`TensorError`].
+    fn linear<T: Tape<f32, Self>>(layer: &Linear<'_, Self>, x: Matrix<Self, T>) -> Result<Matrix<Self, T>, TensorError> {
+        compose::linear(layer, x).map_err(TensorError::of)
+    }
+
+    /// Each row of `x` with mean 0 and variance 1, times `gain` plus `shift`, both 1 × columns (Ba et al., "Layer
+    /// Normalization", 2016). The variance has [`EPSILON`] added.
+    ///
+    /// # Errors
+    /// [`TensorError`].
+    fn layer_norm<T: Tape<f32, Self>>(
+        x: Matrix<Self, T>,
+        gain: &Matrix<Self>,
+        shift: &Matrix<Self>,
+    ) -> Result<Matrix<Self, T>, TensorError> {
+        compose::layer_norm(x, gain, shift).map_err(TensorError::of)
+    }
+
+    /// `-Σ target · log softmax(logits)`, both rows × classes; see [`soft_targets`].
+    ///
+    /// # Errors
+    /// [`TensorError`].
+    fn cross_entropy<T: Tape<f32, Self>>(
+        logits: Matrix<Self, T>,
+        targets: &Matrix<Self>,
+    ) -> Result<Scalar<Self, T>, TensorError> {
+        compose::cross_entropy(logits, targets).map_err(TensorError::of)
+    }
+
+    /// `Σ weight · (prediction - target)²`, all of one shape.
+    ///
+    /// # Errors
+    /// [`TensorError`].
+    fn squared_error<T: Tape<f32, Self>>(
+        predictions: Matrix<Self, T>,
+        targets: &Matrix<Self>,
+        weights: &Matrix<Self>,
+    ) -> Result<Scalar<Self, T>, TensorError> {
+        compose::squared_error(predictions, targets, weights).map_err(TensorError::of)
+    }
+
+    /// The sum of the squares of a parameter's gradient.
+    ///
+    /// # Errors
+    /// [`TensorError`].
+    fn squared_norm(gradients: &mut Gradients<f32, Self>, parameter: &Matrix<Self>) -> Result<f64, TensorError> {
+        compose::squared_norm(gradients, parameter).map_err(TensorError::of)
+    }
+
+    /// One step of AdamW on one parameter and its two moments.
+    ///
+    /// # Errors
+    /// [`TensorError`].
+    fn adamw(
+        step: &AdamStep,
+        gradients: &mut Gradients<f32, Self>,
+        parameter: &mut Matrix<Self>,
+        moments: &mut [Matrix<Self>; 2],
+    ) -> Result<(), TensorError> {
+        compose::adamw(step, gradients, parameter, moments).map_err(TensorError::of)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl NnDevice for dfdx::tensor::Cuda {}
+
+/// Added to a variance before its root is divided by.
+pub const EPSILON: f32 = 1e-5;
+
+/// A matrix of row-major values.
+///
+/// # Errors
+/// [`TensorError`] where there are not rows × columns of them.
+pub fn matrix<D: NnDevice>(device: &D, rows: usize, columns: usize, values: Vec<f32>) -> Result<Matrix<D>, TensorError> {
+    device.try_tensor_from_vec(values, (rows, columns)).map_err(TensorError::of)
+}
+
+/// The row-major values of a contiguous tensor.
+pub fn values<S: Shape, D: NnDevice, T>(tensor: &Tensor<S, f32, D, T>) -> Vec<f32> {
+    let mut values = vec![0.0; tensor.shape().num_elements()];
+    tensor.copy_into(&mut values);
+    values
+}
+
+/// The matrix with a tape that records what is done to it.
+pub fn record<D: NnDevice>(matrix: Matrix<D>) -> Matrix<D, OwnedTape<f32, D>> {
+    matrix.put_tape(OwnedTape::default())
+}
+
+/// The gradients of a recorded loss with respect to whatever it was computed from.
+///
+/// # Errors
+/// [`TensorError`].
+pub fn backward<D: NnDevice>(loss: Scalar<D, OwnedTape<f32, D>>) -> Result<Gradients<f32, D>, TensorError> {
+    loss.try_backward().map_err(TensorError::of)
+}
+
+/// Targets of a cross-entropy, rows × classes: each row's weight, spread by label smoothing (Szegedy et al. 2016): the share
+/// `smoothing` evenly over all classes, the rest on the row's own.
+pub fn soft_targets(codes: impl IntoIterator<Item = (usize, f32)>, classes: usize, smoothing: f32) -> Vec<f32> {
+    let mut targets = Vec::new();
+    for (code, weight) in codes {
+        let start = targets.len();
+        targets.resize(start + classes, weight * smoothing / classes as f32);
+        if let Some(own) = targets.get_mut(start + code) {
+            *own += weight * (1.0 - smoothing);
+        }
+    }
+    targets
+}

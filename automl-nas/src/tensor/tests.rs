@@ -1,0 +1,182 @@
+//! Every operation against finite differences, and the kernels of the processor against the compositions.
+
+use dfdx::tensor::CpuError;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+
+type Taped = Matrix<Cpu, OwnedTape<f32, Cpu>>;
+type Loss = Scalar<Cpu, OwnedTape<f32, Cpu>>;
+
+fn random(rows: usize, columns: usize, seed: u64) -> Matrix<Cpu> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let numbers = (0..rows * columns).map(|_| 2.0 * rng.random::<f32>() - 1.0).collect();
+    matrix(&Cpu::default(), rows, columns, numbers).unwrap()
+}
+
+/// A loss that weighs every number of a matrix differently.
+fn weighed(x: Taped) -> Loss {
+    let (rows, columns) = *x.shape();
+    Cpu::squared_error(x, &random(rows, columns, 90), &random(rows, columns, 91)).unwrap()
+}
+
+/// The gradient of `loss` with respect to each operand, and that of finite differences.
+fn check(operands: &[Matrix<Cpu>], loss: impl Fn(&[Matrix<Cpu>]) -> Loss) {
+    let value = |operands: &[Matrix<Cpu>]| f64::from(values(&loss(operands))[0]);
+    let mut gradients = backward(loss(operands)).unwrap();
+    for (index, operand) in operands.iter().enumerate() {
+        let exact = gradients.get_or_alloc_mut(operand).unwrap().to_vec();
+        let numbers = values(operand);
+        for (place, &gradient) in exact.iter().enumerate() {
+            let step = 5e-3;
+            let at = |by: f32| {
+                let mut moved = numbers.clone();
+                moved[place] += by;
+                let mut operands = operands.to_vec();
+                operands[index].copy_from(&moved);
+                value(&operands)
+            };
+            let slope = (at(step) - at(-step)) / (2.0 * f64::from(step));
+            assert!(
+                (slope - f64::from(gradient)).abs() < 2e-2 * slope.abs().max(0.2),
+                "operand {index}, {place}: {gradient}, {slope}"
+            );
+        }
+    }
+}
+
+fn linear<'a>(operands: &'a [Matrix<Cpu>], activation: Activation, mask: bool) -> Linear<'a, Cpu> {
+    let mask = mask.then(|| random(5, 4, 77));
+    Linear { weight: &operands[1], bias: &operands[2], activation, mask, input_gradient: true }
+}
+
+const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Activation::Gelu, Activation::Silu];
+
+#[test]
+fn the_gradient_of_a_linear_layer_is_its_slope() {
+    let operands = [random(5, 3, 1), random(3, 4, 2), random(1, 4, 3)];
+    for activation in ACTIVATIONS {
+        check(&operands, |operands| {
+            weighed(Cpu::linear(&linear(operands, activation, true), record(operands[0].clone())).unwrap())
+        });
+    }
+}
+
+#[test]
+fn the_gradient_of_a_layer_norm_is_its_slope() {
+    let operands = [random(3, 11, 1), random(1, 11, 2), random(1, 11, 3)];
+    check(&operands, |operands| weighed(Cpu::layer_norm(record(operands[0].clone()), &operands[1], &operands[2]).unwrap()));
+}
+
+fn targets() -> Matrix<Cpu> {
+    let targets = soft_targets([(2, 1.0), (0, 0.5), (9, 0.0), (8, 2.0)], 10, 0.1);
+    matrix(&Cpu::default(), 4, 10, targets).unwrap()
+}
+
+#[test]
+fn the_gradients_of_losses_are_their_slopes() {
+    check(&[random(4, 10, 1)], |operands| Cpu::cross_entropy(record(operands[0].clone()), &targets()).unwrap());
+    check(&[random(4, 2, 1)], |operands| weighed(record(operands[0].clone())));
+}
+
+#[test]
+fn gradients_flow_through_two_layers() {
+    let operands = [random(5, 3, 1), random(3, 4, 2), random(1, 4, 3), random(4, 4, 4), random(1, 4, 5)];
+    check(&operands, |operands| {
+        let x = Cpu::linear(&linear(operands, Activation::Silu, false), record(operands[0].clone())).unwrap();
+        let x = Cpu::layer_norm(x, &operands[4], &operands[2]).unwrap();
+        let second = Linear { weight: &operands[3], bias: &operands[4], ..linear(operands, Activation::Gelu, false) };
+        weighed(Cpu::linear(&second, x).unwrap())
+    });
+}
+
+fn close(a: &[f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.iter().zip(b) {
+        assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{a} {b}");
+    }
+}
+
+/// Values and gradients of two losses agree.
+fn agree(operands: &[Matrix<Cpu>], kernel: Loss, composition: Result<Loss, CpuError>) {
+    let composition = composition.unwrap();
+    close(&values(&kernel), &values(&composition));
+    let (mut kernel, mut composition) = (backward(kernel).unwrap(), backward(composition).unwrap());
+    for operand in operands {
+        let gradient = composition.get_or_alloc_mut(operand).unwrap().to_vec();
+        close(kernel.get_or_alloc_mut(operand).unwrap(), &gradient);
+    }
+}
+
+#[test]
+fn kernels_agree_with_compositions() {
+    let operands = [random(5, 3, 1), random(3, 4, 2), random(1, 4, 3)];
+    for activation in ACTIVATIONS {
+        for mask in [false, true] {
+            let (layer, x) = (linear(&operands, activation, mask), || record(operands[0].clone()));
+            agree(&operands, weighed(Cpu::linear(&layer, x()).unwrap()), compose::linear(&layer, x()).map(weighed));
+        }
+    }
+    let operands = [random(7, 20, 1), random(1, 20, 2), random(1, 20, 3)];
+    let [x, gain, shift] = &operands;
+    let kernel = weighed(Cpu::layer_norm(record(x.clone()), gain, shift).unwrap());
+    agree(&operands, kernel, compose::layer_norm(record(x.clone()), gain, shift).map(weighed));
+    let operands = [random(4, 10, 5)];
+    let kernel = Cpu::cross_entropy(record(operands[0].clone()), &targets()).unwrap();
+    agree(&operands, kernel, compose::cross_entropy(record(operands[0].clone()), &targets()));
+}
+
+#[test]
+fn a_step_of_adamw_is_as_published() {
+    let settings = AdamWSettings { max_norm: 1e9, weight_decay: 0.1, ..AdamWSettings::default() };
+    let mut params = Params::new(Cpu::default());
+    let id = params.add([1, 2], vec![1.0, -2.0], true).unwrap();
+    let mut optimizer = AdamW::new(&mut params, settings).unwrap();
+    let zero = matrix(&Cpu::default(), 1, 2, vec![0.0; 2]).unwrap();
+    for _ in 0..3 {
+        let weights = matrix(&Cpu::default(), 1, 2, vec![0.5, 1.5]).unwrap();
+        let loss = Cpu::squared_error(record(params.get(id).clone()), &zero, &weights).unwrap();
+        optimizer.step(&mut params, &mut backward(loss).unwrap(), 0.1).unwrap();
+    }
+    // torch.optim.AdamW(lr=0.1, weight_decay=0.1), three steps on 0.5 a² + 1.5 b².
+    close(&params.export(), &[0.675_101, -1.644_369]);
+}
+
+#[test]
+fn the_step_of_the_kernel_is_that_of_the_composition() {
+    let step = AdamStep { rate: 0.1, scale: 0.5, betas: [0.9, 0.99], corrections: [2.0, 3.0], epsilon: 1e-8, decay: 0.2 };
+    let (mut a, moments) = (random(3, 5, 1), [random(3, 5, 2), random(3, 5, 3)]);
+    let moments = moments.map(|moment| moment.square());
+    let (mut b, mut of_a, mut of_b) = (a.clone(), moments.clone(), moments);
+    let mut gradients = backward(weighed(record(a.clone()))).unwrap();
+    close(&[Cpu::squared_norm(&mut gradients, &a).unwrap() as f32], &[compose::squared_norm(&mut gradients, &a).unwrap() as f32]);
+    Cpu::adamw(&step, &mut gradients, &mut a, &mut of_a).unwrap();
+    compose::adamw(&step, &mut gradients, &mut b, &mut of_b).unwrap();
+    close(&values(&a), &values(&b));
+    close(&values(&of_a[1]), &values(&of_b[1]));
+}
+
+#[test]
+fn a_large_product_is_the_same_for_any_number_of_threads() {
+    let operands = [random(300, 300, 1), random(300, 300, 2), random(1, 300, 3)];
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let layer = Linear { mask: None, ..linear(&operands, Activation::Silu, false) };
+            let said = Cpu::linear(&layer, record(operands[0].clone())).unwrap();
+            let out = values(&said);
+            let mut gradients = backward(weighed(said)).unwrap();
+            let of = |gradients: &mut Gradients<f32, Cpu>, operand| gradients.get_or_alloc_mut(operand).unwrap().to_vec();
+            [out, of(&mut gradients, &operands[0]), of(&mut gradients, &operands[1])]
+        })
+    };
+    assert_eq!(run(1), run(3));
+}
+
+#[test]
+fn the_learning_rate_rises_and_falls() {
+    let rates: Vec<f64> = [0.0, 0.05, 0.1, 0.55, 1.0].into_iter().map(|progress| warm_cosine(progress, 0.1)).collect();
+    let expected = [0.0, 0.5, 1.0, 0.5, 0.0];
+    assert!(rates.iter().zip(expected).all(|(rate, expected)| (rate - expected).abs() < 1e-9), "{rates:?}");
+}
