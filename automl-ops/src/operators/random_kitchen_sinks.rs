@@ -33,7 +33,7 @@ impl TabularOperator for RandomKitchenSinks {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let count = number(params, "features");
         Cost::of_cells(shape, 4.0 + 0.04 * count, 0.0)
-            .and_seconds(1e-9 * count * (4.0 * shape.rows + 30.0 * shape.columns))
+            .and_seconds(1e-9 * count * (8.0 * shape.rows + 30.0 * shape.columns))
             .and_bytes(8.0 * shape.rows * count + 4.0 * count * shape.columns + 1e6)
             .emitting(count)
     }
