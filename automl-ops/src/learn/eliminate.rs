@@ -20,7 +20,7 @@ const FEWEST: usize = 2000;
 
 /// Standardised columns and outputs, multiplied with each other and divided by the number of rows.
 pub(super) struct Products {
-    /// Columns x columns; the lower triangle counts.
+    /// Columns x columns.
     pub columns: Array2<f64>,
     /// Columns x outputs.
     pub target: Array2<f64>,
@@ -57,8 +57,12 @@ impl Products {
             centre(&part, &standard.mean, rows.clone(), &mut block);
             add_gram(&mut columns, 1.0 / part.rows() as f64, block.slice(s![..rows.len(), ..]));
         }
-        for ((i, j), v) in columns.indexed_iter_mut() {
-            *v *= standard.of(i).1 * standard.of(j).1;
+        for i in 0..width {
+            for j in 0..=i {
+                let product = columns[(i, j)] * standard.of(i).1 * standard.of(j).1;
+                columns[(i, j)] = product;
+                columns[(j, i)] = product;
+            }
         }
         let mut target = Array2::<f64>::zeros((width, y.width()));
         for (index, (column, mut to)) in x.iter().zip(target.outer_iter_mut()).enumerate() {

@@ -35,7 +35,7 @@ pub fn squared_coefficients(
 
 /// Coefficients, columns x outputs, that minimise half the mean squared error plus `penalty` times the lengths of the rows.
 ///
-/// `columns` has the products of the columns in its lower triangle, `target` those with the outputs.
+/// `columns` has the products of the columns, `target` those with the outputs.
 fn descend(columns: &Array2<f64>, target: Array2<f64>, penalty: f64, cancel: &Cancel) -> Result<Array2<f64>, LearnError> {
     let (width, outputs) = target.dim();
     // What is left of the products with the outputs.
@@ -70,8 +70,12 @@ fn descend(columns: &Array2<f64>, target: Array2<f64>, penalty: f64, cancel: &Ca
             }
             alive(cancel)?;
             largest = largest.max(moved);
-            for (other, mut left) in left.outer_iter_mut().enumerate() {
-                let product = columns[(column.max(other), column.min(other))];
+            let products = columns.row(column);
+            if let (1, Some(left), Some(&change)) = (outputs, left.as_slice_mut(), change.first()) {
+                left.iter_mut().zip(products).for_each(|(left, product)| *left -= product * change);
+                continue;
+            }
+            for (mut left, product) in left.outer_iter_mut().zip(products) {
                 left.iter_mut().zip(&change).for_each(|(left, change)| *left -= product * change);
             }
         }

@@ -26,7 +26,7 @@ impl TabularOperator for CorrelationFilter {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let rows = shape.rows.min(sampled(shape.columns as usize) as f64);
         let ranks = params.get("method") == Some(&Value::Text("spearman".into()));
-        let each = if ranks { 60.0 } else { 4.0 } + 0.05 * shape.columns;
+        let each = if ranks { 40.0 } else { 3.0 } + 0.025 * shape.columns;
         Cost::of_cells(shape, 5.0, 0.0)
             .and_seconds(1e-9 * rows * shape.columns * each)
             .and_bytes(12.0 * rows * shape.columns + 512.0 * shape.columns)

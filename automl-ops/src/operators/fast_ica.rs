@@ -31,10 +31,10 @@ impl TabularOperator for FastIca {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let side = shape.columns.min(shape.rows);
         let components = share_of(params, "components", side).min(MOST as f64);
-        let iterations = 0.3 * ITERATIONS as f64;
-        let step = shape.rows.min(10_000.0) * components * (2.0 + 0.2 * components) + 40.0 * components.powi(3);
-        Cost::of_cells(shape, 10.0 + 0.15 * side, 12.0)
-            .and_seconds(1e-9 * (iterations * step + 4.0 * side.powi(3)))
+        let iterations = 0.7 * ITERATIONS as f64;
+        let step = shape.rows.min(10_000.0) * components * (2.0 + 0.2 * components) + 4.0 * components.powi(3);
+        Cost::of_cells(shape, 8.0 + 0.06 * side, 12.0)
+            .and_seconds(1e-9 * (iterations * step + 0.2 * side.powi(3)))
             .and_bytes(24.0 * side * side + 8.0 * shape.rows * components + 1e6)
             .emitting(components)
     }

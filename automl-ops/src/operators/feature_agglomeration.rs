@@ -27,8 +27,8 @@ impl TabularOperator for FeatureAgglomeration {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let square = shape.columns * shape.columns;
         let rows = shape.rows.min(sampled(shape.columns as usize) as f64);
-        Cost::of_cells(shape, 8.0, 0.0)
-            .and_seconds(1e-9 * (0.05 * rows * square + 15.0 * square))
+        Cost::of_cells(shape, 5.0, 0.0)
+            .and_seconds(1e-9 * (0.02 * rows * square + 15.0 * square))
             .and_bytes(12.0 * square + 8.0 * rows * shape.columns + 12.0 * shape.rows * shape.columns.min(100.0))
             .emitting(share_of(params, "clusters", shape.columns))
     }

@@ -33,9 +33,9 @@ impl TabularOperator for Interactions {
 
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let (paired, made) = (shape.columns.min(PAIRED as f64), number(params, "columns"));
-        let each = 4e-9 * shape.rows.min(ROWS as f64);
-        Cost::of_cells(shape, 8.0, 0.0)
-            .and_seconds(each * (4.0 * 0.5 * paired * paired + shape.columns) + 6e-9 * made * shape.rows)
+        let each = 1.2e-9 * shape.rows.min(ROWS as f64);
+        Cost::of_cells(shape, 3.0, 0.0)
+            .and_seconds(each * (4.0 * 0.5 * paired * paired + shape.columns) + 2e-9 * made * shape.rows)
             .and_bytes(8.0 * ROWS as f64 * paired + 16.0 * shape.rows * made)
             .emitting(shape.columns + made)
     }

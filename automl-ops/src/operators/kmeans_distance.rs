@@ -30,9 +30,9 @@ impl TabularOperator for KmeansDistance {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let count = number(params, "clusters");
         let rows = shape.rows.min(sampled(shape.columns as usize) as f64);
-        // Each draw of a centre tries a few; some twenty iterations follow.
+        // Each draw of a centre tries a few; some ten or twenty iterations follow.
         Cost::of_cells(shape, 7.0 + 0.5 * count, 0.0)
-            .and_seconds(1e-9 * rows * shape.columns * count * 0.5 * 25.0)
+            .and_seconds(1e-9 * rows * shape.columns * count * 6.0)
             .and_bytes(8.0 * rows * shape.columns + 8.0 * shape.rows * count + 8.0 * shape.columns * count + 1e5)
             .emitting(count)
     }

@@ -34,8 +34,8 @@ impl TabularOperator for LdaProjection {
     fn cost(&self, shape: &Shape, _: &Params) -> Cost {
         let side = shape.columns.min(shape.classes);
         let outputs = (shape.classes - 1.0).min(shape.columns).clamp(1.0, 64.0);
-        Cost::of_cells(shape, 12.0 + 0.12 * shape.columns + 0.12 * outputs, 4.0)
-            .and_seconds(1e-9 * (0.5 * shape.columns.powi(3) + 6.0 * side.powi(3) + 0.3 * shape.classes * shape.columns.powi(2)))
+        Cost::of_cells(shape, 5.0 + 0.06 * shape.columns + 0.1 * outputs, 4.0)
+            .and_seconds(1e-9 * (0.05 * shape.columns.powi(3) + 6.0 * side.powi(3) + 0.3 * shape.classes * shape.columns.powi(2)))
             .and_bytes(32.0 * shape.columns * shape.columns + 24.0 * shape.classes * shape.columns + 8.0 * shape.rows * outputs)
             .emitting(outputs)
     }

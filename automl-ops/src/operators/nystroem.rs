@@ -31,9 +31,9 @@ struct FittedNystroem(nystroem::Nystroem);
 impl TabularOperator for Nystroem {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let count = number(params, "landmarks").min(shape.rows);
-        let pair = if params.get("kernel") == Some(&Value::Text("laplacian".into())) { 0.35 } else { 0.06 };
-        Cost::of_cells(shape, 6.0 + pair * count, 0.0)
-            .and_seconds(1e-9 * (shape.rows * count * (4.0 + 0.06 * count) + 6.0 * count.powi(3)))
+        let pair = if params.get("kernel") == Some(&Value::Text("laplacian".into())) { 0.25 } else { 0.04 };
+        Cost::of_cells(shape, 4.0 + pair * count, 0.0)
+            .and_seconds(1e-9 * (shape.rows * count * (4.0 + 0.06 * count) + 0.6 * count.powi(3)))
             .and_bytes(8.0 * shape.rows * count + 4.0 * count * shape.columns + 32.0 * count * count + 1e6)
             .emitting(count)
     }

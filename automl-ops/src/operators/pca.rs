@@ -30,8 +30,8 @@ impl TabularOperator for Pca {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let side = shape.columns.min(shape.rows);
         let components = share_of(params, "components", side);
-        Cost::of_cells(shape, 10.0 + 0.15 * side + 0.12 * components, 12.0)
-            .and_seconds(4e-9 * side.powi(3))
+        Cost::of_cells(shape, 8.0 + 0.06 * side + 0.08 * components, 12.0)
+            .and_seconds(2e-10 * side.powi(3))
             .and_bytes(24.0 * side * side + 8.0 * shape.rows * components + 1e6)
             .emitting(components)
     }

@@ -30,7 +30,7 @@ impl TabularOperator for Pls {
         let components = number(params, "components").min(shape.columns);
         let outputs = if shape.classes > 2.0 { shape.classes } else { 1.0 };
         let side = outputs.min(shape.columns);
-        Cost::of_cells(shape, 8.0 + 2.5 * components, 0.0)
+        Cost::of_cells(shape, 3.0 + 1.2 * components, 0.0)
             .and_seconds(1e-9 * components * (2.0 * shape.columns * outputs * (1.0 + side) + 6.0 * side.powi(3)))
             .and_bytes(8.0 * (shape.columns * (outputs + 3.0 * components) + shape.rows * (components + 2.0)) + 1e6)
             .emitting(components)

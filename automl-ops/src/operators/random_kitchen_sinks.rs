@@ -32,8 +32,8 @@ struct FittedWaves(Waves);
 impl TabularOperator for RandomKitchenSinks {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let count = number(params, "features");
-        Cost::of_cells(shape, 6.0 + 0.06 * count, 0.0)
-            .and_seconds(1e-9 * count * (4.0 * shape.rows + 30.0 * shape.columns))
+        Cost::of_cells(shape, 4.0 + 0.04 * count, 0.0)
+            .and_seconds(1e-9 * count * (8.0 * shape.rows + 30.0 * shape.columns))
             .and_bytes(8.0 * shape.rows * count + 4.0 * count * shape.columns + 1e6)
             .emitting(count)
     }

@@ -28,9 +28,9 @@ impl TabularOperator for RandomProjection {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let components = number(params, "components").min(shape.columns);
         let each = match params.get("entries") {
-            Some(Value::Text(entries)) if entries == "sparse" => 0.8 / shape.columns.sqrt(),
-            Some(Value::Text(entries)) if entries == "third" => 0.25,
-            _ => 0.12,
+            Some(Value::Text(entries)) if entries == "sparse" => 0.5 / shape.columns.sqrt(),
+            Some(Value::Text(entries)) if entries == "third" => 0.15,
+            _ => 0.1,
         };
         Cost::of_cells(shape, 3.0 + each * components, 0.0)
             .and_seconds(20e-9 * components * shape.columns)

@@ -28,7 +28,7 @@ impl TabularOperator for RandomizedPca {
         let components = number(params, "components").min(shape.columns);
         let directions = (components + 10.0).min(shape.columns);
         let passes = number(params, "power_iterations") + 1.0;
-        Cost::of_cells(shape, 4.0 * (passes + 2.0) + 0.3 * directions * (passes + 1.0), 0.0)
+        Cost::of_cells(shape, 2.0 * (passes + 2.0) + 0.2 * directions * (passes + 1.0), 0.0)
             .and_seconds(1e-9 * passes * shape.columns * directions * directions)
             .and_bytes(16.0 * shape.columns * directions + 8.0 * shape.rows * components + 1e6)
             .emitting(components)

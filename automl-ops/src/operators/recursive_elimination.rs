@@ -33,10 +33,12 @@ impl TabularOperator for RecursiveElimination {
         let rows = shape.rows.min(sampled(shape.columns as usize) as f64);
         let outputs = if shape.classes > 2.0 { shape.classes } else { 1.0 };
         let keep = share_of(params, "keep", shape.columns);
-        let steps = ((shape.columns / keep).ln() / number(params, "step").max(0.01)).max(1.0).min(shape.columns);
-        let system = square * (0.06 * shape.columns + 5.0 + 0.3 * outputs);
-        Cost::of_cells(shape, 12.0, 0.0)
-            .and_seconds(1e-9 * (rows * shape.columns * (3.0 + 0.06 * shape.columns) + 0.5 * steps * system))
+        // Systems shrink from step to step, and their cost with the cube of the columns left.
+        let left = (keep / shape.columns).powi(3);
+        let systems = ((1.0 - left) / (3.0 * number(params, "step").max(0.01))).max(1.0);
+        let system = square * (0.015 * shape.columns + 5.0 + 0.3 * outputs);
+        Cost::of_cells(shape, 1.5, 0.0)
+            .and_seconds(1e-9 * (rows * shape.columns * (1.0 + 0.04 * shape.columns) + systems * system))
             .and_bytes(32.0 * square + 24.0 * shape.columns * outputs + 8.0 * shape.rows + 1e6)
             .emitting(keep)
     }

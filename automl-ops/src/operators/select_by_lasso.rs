@@ -32,8 +32,8 @@ impl TabularOperator for SelectByLasso {
         let square = shape.columns * shape.columns;
         let rows = shape.rows.min(sampled(shape.columns as usize) as f64);
         let outputs = if shape.classes > 2.0 { shape.classes } else { 1.0 };
-        Cost::of_cells(shape, 12.0, 0.0)
-            .and_seconds(1e-9 * (rows * shape.columns * (3.0 + 0.06 * shape.columns) + 40.0 * square * (2.0 + outputs)))
+        Cost::of_cells(shape, 1.5, 0.0)
+            .and_seconds(1e-9 * (rows * shape.columns * (1.0 + 0.04 * shape.columns) + 80.0 * square * (1.0 + outputs)))
             .and_bytes(8.0 * square + 24.0 * shape.columns * outputs + 8.0 * shape.rows + 1e6)
     }
 

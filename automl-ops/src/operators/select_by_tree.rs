@@ -37,8 +37,8 @@ impl TabularOperator for SelectByTree {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let rows = shape.rows.min(ROWS as f64);
         let work = number(params, "trees") * rows * (rows + 2.0).log2();
-        Cost::of_cells(shape, 25.0, 1.0)
-            .and_seconds(1e-9 * work * (1.5 * shape.columns.sqrt() + 5.0 + 0.5 * shape.classes))
+        Cost::of_cells(shape, 20.0, 1.0)
+            .and_seconds(1e-9 * work * (7.0 * shape.columns.sqrt() + 4.0 * shape.classes))
             .and_bytes(number(params, "trees") * rows * (8.0 + 2.0 * shape.classes) + 1e6)
     }
 

@@ -29,7 +29,7 @@ impl TabularOperator for SelectKBest {
 
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let information = params.get("score") == Some(&Value::Text("mutual_information".into()));
-        Cost::of_cells(shape, if information { 40.0 } else { 8.0 }, 0.0)
+        Cost::of_cells(shape, if information { 32.0 } else { 3.0 }, 0.0)
             .and_bytes(48.0 * shape.rows + 16.0 * shape.columns)
             .emitting(share_of(params, "keep", shape.columns))
     }

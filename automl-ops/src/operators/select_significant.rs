@@ -30,7 +30,7 @@ impl TabularOperator for SelectSignificant {
     }
 
     fn cost(&self, shape: &Shape, _: &Params) -> Cost {
-        Cost::of_cells(shape, 8.0, 0.0).and_seconds(2e-6 * shape.columns).and_bytes(24.0 * shape.rows + 16.0 * shape.columns)
+        Cost::of_cells(shape, 3.0, 0.0).and_seconds(1e-6 * shape.columns).and_bytes(24.0 * shape.rows + 16.0 * shape.columns)
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

@@ -24,7 +24,7 @@ crate::tabular_operator!(VarianceThreshold);
 
 impl TabularOperator for VarianceThreshold {
     fn cost(&self, shape: &crate::cost::Shape, _: &automl_core::Params) -> crate::cost::Cost {
-        crate::cost::Cost::of_cells(shape, 3.0, 0.0).and_bytes(16.0 * shape.columns)
+        crate::cost::Cost::of_cells(shape, 1.0, 0.0).and_bytes(16.0 * shape.columns)
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
