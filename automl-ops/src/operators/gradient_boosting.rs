@@ -33,10 +33,6 @@ crate::describe! {
         Param::float("column_subsample", 0.2, 1.0, 1.0).about("share of the columns that a tree sees"),
         Param::switch("early_stopping", false).about("whether a tenth of the rows decides when to stop"),
         class_weight(),
-        Param::int("min_cat_rows", 0, 500, 0).about("x"),
-        Param::float("cat_smooth", 0.0, 500.0, 10.0).about("x"),
-        Param::float("cat_l2", 0.0, 500.0, 10.0).about("x"),
-        Param::int("max_cat_one_hot", 1, 500, 4).about("x"),
     ]
 }
 
@@ -59,10 +55,6 @@ fn kernel(params: &Params) -> BoostingParams {
         subsample: number(params, "subsample", 1.0) as f32,
         column_subsample: number(params, "column_subsample", 1.0) as f32,
         early_stopping_rounds: (params.get("early_stopping") == Some(&Value::Bool(true))).then_some(20),
-        min_cat_rows: number(params, "min_cat_rows", 0.0) as usize,
-        cat_smooth: number(params, "cat_smooth", 0.0) as f32,
-        cat_l2: number(params, "cat_l2", 0.0) as f32,
-        max_cat_one_hot: number(params, "max_cat_one_hot", 0.0) as usize,
         ..BoostingParams::default()
     }
 }

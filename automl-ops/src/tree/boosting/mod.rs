@@ -64,8 +64,6 @@ pub struct BoostingParams {
     pub max_cat_one_hot: usize,
     /// Categories in the smaller set of a split, at most.
     pub max_cat_set: usize,
-    /// Rows of each category that a larger set gains, or of several together.
-    pub min_cat_rows: usize,
 }
 
 /// Which leaf is split next.
@@ -100,7 +98,6 @@ impl Default for BoostingParams {
             cat_l2: 10.0,
             max_cat_one_hot: 4,
             max_cat_set: 32,
-            min_cat_rows: 0,
         }
     }
 }

@@ -27,7 +27,6 @@ pub(super) struct Scan {
     min_gain: f64,
     max_cat_one_hot: usize,
     max_cat_set: usize,
-    min_cat_rows: i64,
     gain_unit: f64,
     leaf_unit: f64,
 }
@@ -65,7 +64,6 @@ impl Scan {
             min_gain: f64::from(params.min_gain) / gain_unit,
             max_cat_one_hot: params.max_cat_one_hot,
             max_cat_set: params.max_cat_set.max(1),
-            min_cat_rows: params.min_cat_rows.min(i32::MAX as usize) as i64,
             gain_unit,
             leaf_unit: f64::from(params.learning_rate) * units.second / units.first,
         }
@@ -198,7 +196,7 @@ impl Scan {
             order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             let most = self.max_cat_set.min(present.div_ceil(2));
             for from_end in [false, true] {
-                let (mut left, mut before) = ([0; 2], 0);
+                let mut left = [0; 2];
                 for taken in 1..=most.min(present - 1) {
                     let at = if from_end { present - taken } else { taken - 1 };
                     left = plus(left, sums(order[at].1));
@@ -206,13 +204,9 @@ impl Scan {
                         continue;
                     }
                     let right = minus(total, left);
-                    if !self.fits(right) || count(right) < self.min_cat_rows {
+                    if !self.fits(right) {
                         break;
                     }
-                    if count(left) - before < self.min_cat_rows {
-                        continue;
-                    }
-                    before = count(left);
                     let range = if from_end { (at, present) } else { (0, taken) };
                     best.offer(self.sides(left, right, self.l2 + self.cat_l2), (range, left));
                 }

@@ -33,8 +33,10 @@ pub(super) trait Kernel: Sync {
     fn add(&self, cells: &mut [Self::Cell], code: u8, payload: u64);
     /// Adds a bin to the sums of a side.
     fn take(&self, sum: &mut Self::Sum, cells: &[Self::Cell]);
-    /// Adds a row to the sums of a side.
-    fn put(&self, sum: &mut Self::Sum, payload: u64);
+    /// Adds a row of a node with these sums to a side that was cleared.
+    fn put(&self, sum: &mut Self::Sum, total: &Self::Sum, payload: u64);
+    /// [`Kernel::score`] of a side whose rows were put to it.
+    fn score_put(&self, side: &Self::Sum, total: &Self::Sum) -> f64;
     /// The score of a split into two pure sides, where it is known beforehand.
     fn ceiling(&self, total: &Self::Sum) -> Option<f64>;
     /// Whether no row fell into a bin.
@@ -187,8 +189,13 @@ impl Kernel for Packed<'_> {
     }
 
     #[inline]
-    fn put(&self, sum: &mut u64, payload: u64) {
+    fn put(&self, sum: &mut u64, _total: &u64, payload: u64) {
         *sum = sum.wrapping_add(payload);
+    }
+
+    #[inline]
+    fn score_put(&self, side: &u64, total: &u64) -> f64 {
+        self.score(side, total)
     }
 
     fn ceiling(&self, total: &u64) -> Option<f64> {
@@ -273,6 +280,17 @@ pub(super) struct Classes<'a> {
     entropy: bool,
 }
 
+/// Rows of one side of a split.
+#[derive(Clone)]
+pub(super) struct Counts {
+    weight: u64,
+    of_class: Vec<u32>,
+    /// Changes that rows put to a side made to the terms of its classes and of those of the other side, so that many classes
+    /// cost no more than two.
+    terms: f64,
+    other_terms: f64,
+}
+
 impl<'a> Classes<'a> {
     pub(super) fn new(codes: &'a [u32], classes: usize, criterion: Criterion, job: &Job<'a>) -> Self {
         Self { codes, classes, weights: Weights::new(job), entropy: criterion == Criterion::Entropy }
@@ -290,7 +308,7 @@ impl<'a> Classes<'a> {
 
 impl Kernel for Classes<'_> {
     type Cell = u32;
-    type Sum = (u64, Vec<u32>);
+    type Sum = Counts;
 
     fn stride(&self) -> usize {
         self.classes
@@ -305,33 +323,35 @@ impl Kernel for Classes<'_> {
     }
 
     fn zero(&self) -> Self::Sum {
-        (0, vec![0; self.classes])
+        Counts { weight: 0, of_class: vec![0; self.classes], terms: 0.0, other_terms: 0.0 }
     }
 
     fn clear(&self, sum: &mut Self::Sum) {
-        sum.0 = 0;
-        sum.1.fill(0);
+        sum.weight = 0;
+        sum.of_class.fill(0);
+        (sum.terms, sum.other_terms) = (0.0, 0.0);
     }
 
     fn copy(&self, sum: &mut Self::Sum, from: &Self::Sum) {
-        sum.0 = from.0;
-        sum.1.copy_from_slice(&from.1);
+        sum.weight = from.weight;
+        sum.of_class.copy_from_slice(&from.of_class);
+        (sum.terms, sum.other_terms) = (from.terms, from.other_terms);
     }
 
     fn total(&self, payload: &[u64], sum: &mut Self::Sum) {
-        sum.0 = 0;
-        sum.1.fill(0);
+        self.clear(sum);
         for &payload in payload {
-            sum.0 += payload & 0xffff_ffff;
-            sum.1[(payload >> 32) as usize] += payload as u32;
+            sum.weight += payload & 0xffff_ffff;
+            sum.of_class[(payload >> 32) as usize] += payload as u32;
         }
+        sum.terms = sum.of_class.iter().map(|&x| self.term(x)).sum();
     }
 
     fn total_below(&self, codes: &[u8], payload: &[u64], bin: u8, sum: &mut Self::Sum) {
         for (&code, &payload) in codes.iter().zip(payload) {
             let weight = if code <= bin { payload as u32 } else { 0 };
-            sum.0 += u64::from(weight);
-            sum.1[(payload >> 32) as usize] += weight;
+            sum.weight += u64::from(weight);
+            sum.of_class[(payload >> 32) as usize] += weight;
         }
     }
 
@@ -345,26 +365,33 @@ impl Kernel for Classes<'_> {
     #[inline]
     fn take(&self, sum: &mut Self::Sum, cells: &[u32]) {
         let mut added = 0;
-        for (sum_of_class, &cell) in sum.1.iter_mut().zip(cells) {
+        for (sum_of_class, &cell) in sum.of_class.iter_mut().zip(cells) {
             *sum_of_class += cell;
             added += cell;
         }
-        sum.0 += u64::from(added);
+        sum.weight += u64::from(added);
     }
 
     #[inline]
-    fn put(&self, sum: &mut Self::Sum, payload: u64) {
-        let weight = payload as u32;
-        sum.0 += u64::from(weight);
-        if let Some(sum) = sum.1.get_mut((payload >> 32) as usize) {
-            *sum += weight;
-        }
+    fn put(&self, sum: &mut Counts, total: &Counts, payload: u64) {
+        let (class, weight) = ((payload >> 32) as usize, payload as u32);
+        let (Some(own), Some(&all)) = (sum.of_class.get_mut(class), total.of_class.get(class)) else { return };
+        let (before, rest) = (*own, all - *own);
+        *own += weight;
+        sum.weight += u64::from(weight);
+        sum.terms += self.term(before + weight) - self.term(before);
+        sum.other_terms += self.term(rest - weight) - self.term(rest);
+    }
+
+    fn score_put(&self, side: &Counts, total: &Counts) -> f64 {
+        let right = total.terms + side.other_terms;
+        self.purity(side.weight as f64, side.terms) + self.purity((total.weight - side.weight) as f64, right)
     }
 
     fn ceiling(&self, total: &Self::Sum) -> Option<f64> {
         // More than two classes cannot be told apart by one split.
-        let two = total.1.iter().filter(|&&x| x > 0).count() == 2;
-        two.then_some(if self.entropy { 0.0 } else { total.0 as f64 })
+        let two = total.of_class.iter().filter(|&&x| x > 0).count() == 2;
+        two.then_some(if self.entropy { 0.0 } else { total.weight as f64 })
     }
 
     #[inline]
@@ -374,13 +401,13 @@ impl Kernel for Classes<'_> {
 
     #[inline]
     fn weight(&self, sum: &Self::Sum) -> u64 {
-        sum.0
+        sum.weight
     }
 
     #[inline]
     fn score(&self, side: &Self::Sum, total: &Self::Sum) -> f64 {
         let (mut left, mut right) = (0.0, 0.0);
-        let counters = side.1.iter().zip(&total.1);
+        let counters = side.of_class.iter().zip(&total.of_class);
         if self.entropy {
             for (&x, &all) in counters {
                 left += xlnx(f64::from(x));
@@ -394,15 +421,15 @@ impl Kernel for Classes<'_> {
                 right += rest * rest;
             }
         }
-        self.purity(side.0 as f64, left) + self.purity((total.0 - side.0) as f64, right)
+        self.purity(side.weight as f64, left) + self.purity((total.weight - side.weight) as f64, right)
     }
 
     fn whole(&self, total: &Self::Sum) -> f64 {
-        self.purity(total.0 as f64, total.1.iter().map(|&x| self.term(x)).sum())
+        self.purity(total.weight as f64, total.of_class.iter().map(|&x| self.term(x)).sum())
     }
 
     fn pure(&self, _rows: &[u32], total: &Self::Sum) -> bool {
-        total.1.iter().filter(|&&x| x > 0).count() < 2
+        total.of_class.iter().filter(|&&x| x > 0).count() < 2
     }
 
     fn rank(&self, cells: &[u32], pick: u64) -> f64 {
@@ -413,7 +440,7 @@ impl Kernel for Classes<'_> {
     fn leaf(&self, _rows: &[u32], payload: &[u64], leaves: &mut Vec<f32>) {
         let mut sum = self.zero();
         self.total(payload, &mut sum);
-        leaves.extend(sum.1.iter().map(|&x| (f64::from(x) / sum.0 as f64) as f32));
+        leaves.extend(sum.of_class.iter().map(|&x| (f64::from(x) / sum.weight as f64) as f32));
     }
 
     fn unit(&self) -> f64 {

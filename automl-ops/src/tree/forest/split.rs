@@ -30,6 +30,8 @@ pub(super) struct Search<K: Kernel> {
     cells: Vec<K::Cell>,
     counts: [u32; 256],
     codes: Vec<u8>,
+    keys: Vec<u32>,
+    sorted: Vec<u32>,
     side: K::Sum,
     other: K::Sum,
     mixed: K::Sum,
@@ -52,6 +54,8 @@ impl<K: Kernel> Search<K> {
             cells: vec![K::Cell::default(); 256 * kernel.stride()],
             counts: [0; 256],
             codes: Vec::new(),
+            keys: Vec::new(),
+            sorted: Vec::new(),
             side: kernel.zero(),
             other: kernel.zero(),
             mixed: kernel.zero(),
@@ -69,8 +73,11 @@ impl<K: Kernel> Search<K> {
         total: &K::Sum,
         rng: &mut impl Rng,
     ) -> Found {
-        if node.rows.len() <= FEW_ROWS && !bins.categorical {
-            return self.best_of_few(kernel, (column, bins), node, total);
+        let rows = node.rows.len();
+        // A counter for each class in each bin costs more than to sort a few rows.
+        let sparse = kernel.stride() > 1 && 4 * rows < rows.min(bins.bins()) * kernel.stride() && rows < 1 << 24;
+        if (rows <= FEW_ROWS || sparse) && !bins.categorical {
+            return self.best_sorted(kernel, (column, bins), node, total);
         }
         let stride = kernel.stride();
         let mask = self.histogram(kernel, bins, node);
@@ -90,27 +97,30 @@ impl<K: Kernel> Search<K> {
         found
     }
 
-    /// [`Search::best`] by sorting the rows.
-    fn best_of_few(&mut self, kernel: &K, (column, bins): (usize, &Bins), node: Rows<'_>, total: &K::Sum) -> Found {
-        let mut keys = [0u16; FEW_ROWS];
-        let count = node.rows.len().min(FEW_ROWS);
-        let keys = &mut keys[..count];
+    /// [`Search::best`] by sorting the rows, at most 2²⁴ of them.
+    fn best_sorted(&mut self, kernel: &K, (column, bins): (usize, &Bins), node: Rows<'_>, total: &K::Sum) -> Found {
+        self.keys.clear();
         let (mut low, mut high) = (MISSING, 0);
-        for ((key, &row), at) in keys.iter_mut().zip(node.rows).zip(0u16..) {
+        for (&row, at) in node.rows.iter().zip(0u32..) {
             let code = bins.codes[row as usize];
             (low, high) = (low.min(code), high.max(code));
-            *key = u16::from(code) << 8 | at;
+            self.keys.push(u32::from(code) << 24 | at);
         }
         if low == high {
             return Found::Constant;
         }
-        keys.sort_unstable();
-        let payload = |key: u16| node.payload[usize::from(key & 255)];
-        let code = |key: u16| (key >> 8) as u8;
-        let rows = if self.counted { count as u64 } else { kernel.weight(total) };
+        if self.keys.len() <= FEW_ROWS {
+            self.keys.sort_unstable();
+        } else {
+            by_code(&mut self.keys, &mut self.sorted);
+        }
+        let keys = &self.keys[..];
+        let payload = |key: u32| node.payload[(key & 0xff_ffff) as usize];
+        let code = |key: u32| (key >> 24) as u8;
+        let rows = if self.counted { keys.len() as u64 } else { kernel.weight(total) };
         let (known, missing) = keys.split_at(keys.partition_point(|&key| code(key) < MISSING));
         kernel.clear(&mut self.other);
-        missing.iter().for_each(|&key| kernel.put(&mut self.other, payload(key)));
+        missing.iter().for_each(|&key| kernel.put(&mut self.other, total, payload(key)));
         let missing_rows = if self.counted { missing.len() as u64 } else { kernel.weight(&self.other) };
         kernel.clear(&mut self.side);
         let mut best: Option<(f64, u8, bool)> = None;
@@ -121,7 +131,7 @@ impl<K: Kernel> Search<K> {
         };
         let fits = |left: u64| left >= self.min_rows && rows - left >= self.min_rows;
         for (at, &key) in known.iter().enumerate() {
-            kernel.put(&mut self.side, payload(key));
+            kernel.put(&mut self.side, total, payload(key));
             let next = known.get(at + 1).map(|&next| code(next));
             if next == Some(code(key)) {
                 continue;
@@ -129,18 +139,18 @@ impl<K: Kernel> Search<K> {
             let left_rows = if self.counted { at as u64 + 1 } else { kernel.weight(&self.side) };
             let Some(next) = next else {
                 if !missing.is_empty() && fits(left_rows) {
-                    consider(kernel.score(&self.side, total), MAX_BINS as u8 - 1, false);
+                    consider(kernel.score_put(&self.side, total), MAX_BINS as u8 - 1, false);
                 }
                 break;
             };
             let cut = ((u32::from(code(key)) + u32::from(next) - 1) / 2) as u8;
             if fits(left_rows) {
-                consider(kernel.score(&self.side, total), cut, missing.is_empty() && left_rows * 2 > rows);
+                consider(kernel.score_put(&self.side, total), cut, missing.is_empty() && left_rows * 2 > rows);
             }
             if !missing.is_empty() && fits(left_rows + missing_rows) {
                 kernel.copy(&mut self.mixed, &self.side);
-                missing.iter().for_each(|&key| kernel.put(&mut self.mixed, payload(key)));
-                consider(kernel.score(&self.mixed, total), cut, true);
+                missing.iter().for_each(|&key| kernel.put(&mut self.mixed, total, payload(key)));
+                consider(kernel.score_put(&self.mixed, total), cut, true);
             }
         }
         let split = |(score, bin, missing_left)| Split { score, column: column as u32, rule: Rule::Cut { bin, missing_left } };
@@ -348,7 +358,23 @@ impl<K: Kernel> Search<K> {
     }
 }
 
-/// Rows of a node that are sorted, at most.
+/// Sorts keys by their upper byte, and leaves them in their order otherwise.
+fn by_code(keys: &mut Vec<u32>, sorted: &mut Vec<u32>) {
+    let mut starts = [0u32; 257];
+    keys.iter().for_each(|&key| starts[(key >> 24) as usize + 1] += 1);
+    for code in 1..starts.len() {
+        starts[code] += starts[code - 1];
+    }
+    sorted.resize(keys.len(), 0);
+    for &key in keys.iter() {
+        let start = &mut starts[(key >> 24) as usize];
+        sorted[*start as usize] = key;
+        *start += 1;
+    }
+    std::mem::swap(keys, sorted);
+}
+
+/// Rows of a node that are sorted for any target, at most.
 const FEW_ROWS: usize = 20;
 
 /// The rule for a set of bins; bins that do not occur in the node go left where `rest_left`.
