@@ -180,7 +180,7 @@ impl Checked<'_> {
             same(&output, &apply(other.as_ref(), probe)?, "another target, which `reads_target` denies")?;
         }
         if self.case.ordinary {
-            self.check_weights(&output, &two)?;
+            self.check_weights(&output, two)?;
         }
         if x.columns().is_empty() || x.columns().len() > 100 { Ok(()) } else { self.check_refusals(fitted.as_ref()) }
     }
