@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Scores of scikit-learn's defaults on train/test pairs: a forest of 500 trees, histogram gradient boosting, logistic regression or ridge.
 
-    python benches/peers/baselines.py DATA/tabular > baselines.csv
+    python benches/peers/baselines.py DATA/tabular [NAME …] > baselines.csv
 
 Balanced accuracy for classes, R2 for values. Categories are one-hot for the forest and the linear model and native for boosting; missing numbers are the median.
 """
@@ -38,7 +38,12 @@ def main():
     data = Path(sys.argv[1])
     print("set,task,rf500,hgb,linear,best", flush=True)
     for _, row in pd.read_csv(data / "tasks.csv").iterrows():
+        if len(sys.argv) > 2 and row["name"] not in sys.argv[2:]:
+            continue
         train, test = (pd.read_csv(data / row["name"] / f"{part}.csv") for part in ("train", "test"))
+        # What holds one value says nothing, and some of the models refuse it.
+        varied = [column for column in train if train[column].nunique() > 1]
+        train, test = train[varied], test[varied]
         classes = row["task"] == "classification"
         y, yt = train.pop(row["target"]), test.pop(row["target"])
         if classes:

@@ -25,6 +25,10 @@ crate::tabular_operator!(CountEncode);
 struct Counts(Tables);
 
 impl TabularOperator for CountEncode {
+    fn serves(&self, x: &Frame) -> bool {
+        x.columns().iter().any(|column| matches!(column.values(), Values::Category { .. }))
+    }
+
     fn cost(&self, shape: &Shape, _: &Params) -> Cost {
         Cost::of_cells(shape, 1.0, 4.0).and_bytes(8.0 * shape.levels)
     }

@@ -68,6 +68,10 @@ struct Calendar {
 }
 
 impl TabularOperator for DateParts {
+    fn serves(&self, x: &Frame) -> bool {
+        x.columns().iter().any(|column| matches!(column.values(), Values::DateTime(_)))
+    }
+
     fn cost(&self, shape: &Shape, _: &Params) -> Cost {
         // Half of the columns come from dates, which count as the columns that they become.
         Cost::of_cells(shape, 12.0, 4.0)

@@ -32,6 +32,10 @@ struct Hashed {
 }
 
 impl TabularOperator for HashEncode {
+    fn serves(&self, x: &Frame) -> bool {
+        x.columns().iter().any(|column| matches!(column.values(), Values::Category { .. }))
+    }
+
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let columns = if let Some(Value::Int(columns)) = params.get("columns") { *columns as f64 } else { 32.0 };
         let cost = Cost::of_cells(shape, 6.0, 0.1).and_seconds(0.5e-9 * columns * shape.rows);

@@ -30,6 +30,10 @@ struct Frequent {
 }
 
 impl TabularOperator for RareLevels {
+    fn serves(&self, x: &Frame) -> bool {
+        x.columns().iter().any(|column| matches!(column.values(), Values::Category { .. }))
+    }
+
     fn cost(&self, shape: &Shape, _: &Params) -> Cost {
         Cost::of_cells(shape, 3.0, 4.0).and_bytes(8.0 * shape.levels)
     }

@@ -109,6 +109,10 @@ struct Encoded {
 }
 
 impl TabularOperator for TargetEncode {
+    fn serves(&self, x: &Frame) -> bool {
+        x.columns().iter().any(|column| matches!(column.values(), Values::Category { .. }))
+    }
+
     fn cross_fits(&self) -> bool {
         true
     }

@@ -72,6 +72,10 @@ fn count(counter: &mut Counter, texts: &[Texts<'_>], row: usize) {
 }
 
 impl TabularOperator for TextTfidf {
+    fn serves(&self, x: &Frame) -> bool {
+        x.columns().iter().any(|column| matches!(column.values(), Values::Text(_)))
+    }
+
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let columns = if let Some(Value::Int(columns)) = params.get("columns") { *columns as f64 } else { 256.0 };
         // A text of 50 words.
