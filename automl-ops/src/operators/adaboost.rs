@@ -40,7 +40,10 @@ impl TabularOperator for AdaBoost {
             max_depth: Some(number(params, "max_depth", 3.0) as usize),
             ..ForestParams::single_tree()
         };
-        cost::forest(shape, &tree).and_bytes(8.0 * shape.rows * shape.classes)
+        // Classes are learnt a second time, for their probabilities.
+        let cost = cost::forest(shape, &tree);
+        let again = if shape.classes > 1.0 { cost.seconds } else { 0.0 };
+        cost.and_seconds(again).and_bytes(8.0 * shape.rows * shape.classes)
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

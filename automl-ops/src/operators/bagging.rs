@@ -27,7 +27,7 @@ crate::describe! {
     reads [DENSE], emits PREDICTION,
     params [
         Param::choice("base", &["decision_tree", "logistic", "knn"]).about("the estimator; `logistic` is `ridge` in a regression"),
-        Param::int("estimators", 5, MOST as i64, 10).log().about("number of estimators"),
+        Param::int("estimators", 5, MOST as i64, 20).log().about("number of estimators"),
         Param::float("max_samples", 0.3, 1.0, 1.0).about("rows drawn, with replacement, as a share of all"),
         Param::float("max_features", 0.3, 1.0, 1.0).about("share of the columns that an estimator sees"),
         class_weight(),
@@ -75,7 +75,7 @@ impl TabularOperator for Bagging {
     }
 
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
-        let count = number(params, "estimators", 10.0);
+        let count = number(params, "estimators", 20.0);
         let columns = (shape.columns * number(params, "max_features", 1.0)).max(1.0);
         let task = if shape.classes > 1.0 { Task::Classification } else { Task::Regression };
         let part = shape.with_columns(columns);

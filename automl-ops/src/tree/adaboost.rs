@@ -1,7 +1,8 @@
 //! AdaBoost on shallow histogram trees: SAMME for classes, AdaBoost.R2 for values.
 //!
 //! A tree of classes votes with the log odds of its being right. Votes are log odds only on paper: probabilities are the softmax
-//! of the votes times a factor of at most 1 under which the training rows are likeliest. Zhu, Zou, Rosset and Hastie,
+//! of the votes times a factor of at most 1, under which a fifth of the rows is likeliest for trees that learn from the other
+//! rows. Zhu, Zou, Rosset and Hastie,
 //! *Multi-class AdaBoost*, 2009; Drucker, *Improving regressors using boosting techniques*, 1997.
 
 use std::sync::Arc;
@@ -51,13 +52,23 @@ pub fn fit(
 ) -> Result<Adaboost, TreeError> {
     let rows = checked_rows(bins, None, &target, weights)?;
     let tree = ForestParams { max_depth: Some(params.max_depth), ..ForestParams::single_tree() };
-    let mut job = Job { bins, columns, tree, params, rows, seed, cancel };
+    let job = Job { bins, columns, tree, params, rows, seed, cancel };
     let start: Vec<f64> = job.rows.iter().map(|&row| weights.map_or(1.0, |weights| f64::from(weights[row as usize]))).collect();
     match target {
-        Target::Classes { codes, classes } => job.classes(codes, classes, start),
+        Target::Classes { codes, classes } => {
+            let (trees, votes) = job.classes(codes, classes, start.clone())?;
+            let factor = match job.held_out(codes, classes, &start) {
+                Some(factor) => factor,
+                None => sharpness(&votes, classes, codes, (&job.rows, &start), cancel),
+            };
+            Ok(Adaboost { trees, weights: vec![factor as f32], classes: true })
+        }
         Target::Values(values) => job.values(values, start),
     }
 }
+
+/// Rows from which a fifth of them is held out to find the factor of the votes.
+const FEW_ROWS: usize = 50;
 
 struct Job<'a> {
     bins: &'a [Arc<Bins>],
@@ -70,10 +81,31 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn classes(&mut self, codes: &[u32], classes: usize, mut weights: Vec<f64>) -> Result<Adaboost, TreeError> {
-        let start = weights.clone();
+    /// The factor of the votes by rows that the trees did not see; `None` for few rows and where it was cancelled.
+    fn held_out(&self, codes: &[u32], classes: usize, start: &[f64]) -> Option<f64> {
+        if self.rows.len() < FEW_ROWS {
+            return None;
+        }
+        let mut rng = stream(self.seed, 0);
+        let (mut rows, mut weights) = (Vec::new(), Vec::new());
+        let (mut held, mut held_weights) = (Vec::new(), Vec::new());
+        for (&row, &weight) in self.rows.iter().zip(start) {
+            let out = rng.next_u32().is_multiple_of(5);
+            (if out { &mut held } else { &mut rows }).push(row);
+            (if out { &mut held_weights } else { &mut weights }).push(weight);
+        }
+        if held.is_empty() || rows.is_empty() {
+            return None;
+        }
+        let job = Job { rows, tree: self.tree.clone(), ..*self };
+        let (_, votes) = job.classes(codes, classes, weights).ok()?;
+        (!self.cancel.is_cancelled()).then(|| sharpness(&votes, classes, codes, (&held, &held_weights), self.cancel))
+    }
+
+    /// The trees, and their votes on all rows of the table.
+    fn classes(&self, codes: &[u32], classes: usize, mut weights: Vec<f64>) -> Result<(Trees, Vec<f64>), TreeError> {
         let mut all = Trees::new(self.bins, classes);
-        let mut votes = vec![0.0f64; self.rows.len() * classes];
+        let mut votes = vec![0.0f64; codes.len() * classes];
         let mut spread = vec![0.0f32; codes.len()];
         for round in 0..self.params.rounds.max(1) {
             normalise(&mut weights);
@@ -94,12 +126,8 @@ impl Job<'_> {
             let others = (classes.max(2) - 1) as f64;
             let held = error.clamp(1e-6, guess - 1e-6);
             let vote = self.params.learning_rate * (((1.0 - held) / held).ln() + others.ln());
-            for ((&row, weight), votes) in self.rows.iter().zip(&mut weights).zip(votes.chunks_exact_mut(classes)) {
-                if wrong(row) {
-                    *weight *= vote.exp();
-                }
-                votes[said(row)] += vote;
-            }
+            self.rows.iter().zip(&mut weights).filter(|(row, _)| wrong(**row)).for_each(|(_, weight)| *weight *= vote.exp());
+            votes.chunks_exact_mut(classes).zip(0..).for_each(|(votes, row)| votes[said(row)] += vote);
             let mut tree = grown.into_trees();
             for leaf in tree.leaves.chunks_exact_mut(classes) {
                 let class = largest(leaf);
@@ -111,11 +139,10 @@ impl Job<'_> {
                 break;
             }
         }
-        let factor = sharpness(&votes, classes, |at| codes[self.rows[at] as usize] as usize, &start, self.cancel);
-        Ok(Adaboost { trees: all, weights: vec![factor as f32], classes: true })
+        Ok((all, votes))
     }
 
-    fn values(&mut self, values: &[f32], mut weights: Vec<f64>) -> Result<Adaboost, TreeError> {
+    fn values(&self, values: &[f32], mut weights: Vec<f64>) -> Result<Adaboost, TreeError> {
         let mut all = Trees::new(self.bins, 1);
         let mut counts = Vec::new();
         for round in 0..self.params.rounds.max(1) {
@@ -161,7 +188,8 @@ impl Job<'_> {
         let mut rng = stream(self.seed, round as u64 + 1);
         let mut unit = || (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
         let last = self.rows.len() - 1;
-        self.rows.iter().map(|_| self.rows[ends.partition_point(|&end| end <= unit()).min(last)]).collect()
+        let row = |at: f64| self.rows[ends.partition_point(|&end| end <= at).min(last)];
+        self.rows.iter().map(|_| row(unit())).collect()
     }
 
     /// What a round made; nothing where it was cancelled and earlier rounds are there.
@@ -186,12 +214,12 @@ fn largest(numbers: &[f32]) -> usize {
     numbers.iter().enumerate().fold((0, f32::NEG_INFINITY), better).0
 }
 
-/// The factor in (0, 1] of the votes under which the classes are likeliest, by bisection of the derivative: the log likelihood
-/// is concave in it.
-fn sharpness(votes: &[f64], classes: usize, class: impl Fn(usize) -> usize, weights: &[f64], cancel: &Cancel) -> f64 {
+/// The factor in (0, 1] of the votes under which the classes of some rows are likeliest, by bisection of the derivative: the
+/// log likelihood is concave in it.
+fn sharpness(votes: &[f64], classes: usize, codes: &[u32], (rows, weights): (&[u32], &[f64]), cancel: &Cancel) -> f64 {
     let slope = |factor: f64| {
-        let rows = votes.chunks_exact(classes).zip(weights).enumerate();
-        let of_row = |(at, (votes, weight)): (usize, (&[f64], &f64))| {
+        let of_row = |(&row, weight): (&u32, &f64)| {
+            let votes = &votes[row as usize * classes..][..classes];
             let top = votes.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let (mut sum, mut mean) = (0.0, 0.0);
             for &vote in votes {
@@ -199,9 +227,9 @@ fn sharpness(votes: &[f64], classes: usize, class: impl Fn(usize) -> usize, weig
                 sum += chance;
                 mean += chance * vote;
             }
-            weight * (votes[class(at)] - mean / sum)
+            weight * (votes[codes[row as usize] as usize] - mean / sum)
         };
-        rows.map(of_row).sum::<f64>()
+        rows.iter().zip(weights).map(of_row).sum::<f64>()
     };
     if slope(1.0) >= 0.0 {
         return 1.0;
@@ -228,9 +256,7 @@ impl Adaboost {
     /// # Errors
     /// Columns that are not those of the fit, or differ in length; cancelled.
     pub fn predict(&self, columns: &[Raw<'_>], cancel: &Cancel) -> Result<Vec<f32>, TreeError> {
-        let rows = self.trees.check(columns)?;
         let k = self.trees.width;
-        let mut out = vec![0.0; rows * k];
         if self.classes {
             let add = |_, leaf: &[f32], rows: &[u32], sums: &mut [f64]| {
                 for &row in rows {
@@ -244,8 +270,7 @@ impl Adaboost {
                 let total: f64 = sums.iter().map(|&sum| odds(sum)).sum();
                 row.iter_mut().zip(sums).for_each(|(x, &sum)| *x = (odds(sum) / total) as f32);
             };
-            self.trees.predict(columns, &mut out, k, &vec![0.0; k], add, end, cancel)?;
-            return Ok(out);
+            return self.trees.predict(columns, k, &vec![0.0; k], add, end, cancel);
         }
         let trees = self.weights.len();
         let add = |tree: usize, leaf: &[f32], rows: &[u32], sums: &mut [f64]| {
@@ -263,8 +288,7 @@ impl Adaboost {
             });
             row.iter_mut().for_each(|x| *x = median.map_or(0.0, |(value, _)| *value as f32));
         };
-        self.trees.predict(columns, &mut out, k, &vec![0.0; trees], add, end, cancel)?;
-        Ok(out)
+        self.trees.predict(columns, k, &vec![0.0; trees], add, end, cancel)
     }
 
     /// The saved form.

@@ -19,9 +19,9 @@ pub(crate) fn forest(shape: &Shape, params: &ForestParams) -> Cost {
     let depth = (1.25 * (drawn / leaf).max(2.0).log2()).min(most);
     let leaves = (drawn / leaf).max(1.0).min(most.exp2());
     let columns = (shape.columns * f64::from(params.max_features)).max(1.0);
-    // A node of few rows costs as much as its columns, each class adds a counter.
-    let counters = if shape.classes > 2.0 { 1.0 + 0.1 * shape.classes } else { 1.0 };
-    let visit = if params.random_splits { 3.0 } else { 4.5 };
+    // A node of few rows costs as much as its columns; each class adds a counter.
+    let counters = if shape.classes > 2.0 { 1.0 + 0.02 * shape.classes } else { 1.0 };
+    let visit = if params.random_splits { 3.0 } else { 6.0 };
     let grown = drawn * depth * (columns * visit * counters + 8.0) + leaves * columns * 25.0 * counters;
     let width = if shape.classes > 1.0 { shape.classes } else { 1.0 };
     let applied = shape.rows * depth * 3.0 + shape.rows * width;
@@ -46,8 +46,8 @@ pub(crate) fn boosting(shape: &Shape, params: &BoostingParams) -> Cost {
     let rows = shape.rows * f64::from(params.subsample);
     let depth = 1.3 * leaves.max(2.0).log2();
     // Of two siblings the smaller one is summed up.
-    let summed = rows * columns * (1.0 + 0.3 * depth) * 0.7;
-    let searched = 2.0 * leaves * columns * (bins * 1.8 + 20.0);
+    let summed = rows * columns * (1.0 + 0.3 * depth);
+    let searched = 2.0 * leaves * columns * (bins * 2.5 + 20.0);
     let moved = rows * (10.0 + 4.0 * depth);
     let applied = shape.rows * depth * 3.0;
     let again = if params.early_stopping_rounds.is_some() && shape.rows <= params.refit_rows as f64 { 2.0 } else { 1.0 };

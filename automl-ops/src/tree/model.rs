@@ -188,22 +188,22 @@ impl Trees {
         Ok(rows)
     }
 
-    /// Fills the row-major `out` (`k` numbers a row). The sums of a row begin at `start`; `add` gets the index of a tree, the
+    /// Row-major, `k` numbers a row. The sums of a row begin at `start`; `add` gets the index of a tree, the
     /// numbers of a leaf, the rows that reach it and the sums of all rows; `end` turns sums into the numbers of the row.
     ///
     /// # Errors
-    /// [`TreeError::Cancelled`].
+    /// Columns that are not those of the fit, or differ in length; cancelled.
     pub(super) fn predict(
         &self,
         columns: &[Raw<'_>],
-        out: &mut [f32],
         k: usize,
         start: &[f64],
         add: impl Fn(usize, &[f32], &[u32], &mut [f64]) + Sync,
         end: impl Fn(&[f64], &mut [f32]) + Sync,
         cancel: &Cancel,
-    ) -> Result<(), TreeError> {
-        let (rows, each) = (out.len() / k, start.len());
+    ) -> Result<Vec<f32>, TreeError> {
+        let (rows, each) = (self.check(columns)?, start.len());
+        let mut out = vec![0.0; rows * k];
         let block = self.block(rows, each);
         let one = |at: usize, out: &mut [f32], buffer: &mut Buffer| {
             if cancel.is_cancelled() {
@@ -226,7 +226,7 @@ impl Trees {
             let blocks = out.par_chunks_mut(block * k).enumerate();
             blocks.for_each_init(Buffer::default, |buffer, (at, out)| one(at, out, buffer));
         }
-        if cancel.is_cancelled() { Err(TreeError::Cancelled) } else { Ok(()) }
+        if cancel.is_cancelled() { Err(TreeError::Cancelled) } else { Ok(out) }
     }
 
     /// The leaf of each row in each tree, counted from the first leaf of the model: row-major, a tree a column.

@@ -174,7 +174,8 @@ pub fn fit(
     let rows = checked_rows(bins, rows, &target, weights)?;
     let merged: Vec<Arc<Bins>>;
     let bins = if rows.len() < FEW_ROWS {
-        merged = bins.iter().map(|column| column.merged(&rows, MIN_ROWS_BIN).map_or_else(|| column.clone(), Arc::new)).collect();
+        let least = params.min_samples_leaf.min(MIN_ROWS_BIN) as u32;
+        merged = bins.iter().map(|column| column.merged(&rows, least).map_or_else(|| column.clone(), Arc::new)).collect();
         &merged[..]
     } else {
         bins
@@ -268,8 +269,8 @@ fn boost(
 
 /// Rows below which neighbouring bins with few of them are joined: most bins of a node would be empty.
 const FEW_ROWS: usize = 5_000;
-/// Rows of a joined bin, at least; what LightGBM has for any number of rows.
-const MIN_ROWS_BIN: u32 = 3;
+/// Rows of a joined bin, at least, where a leaf may have no fewer; what LightGBM has for any number of rows.
+const MIN_ROWS_BIN: usize = 3;
 
 fn splittable(bins: &Bins) -> bool {
     bins.bins() > 1 || bins.bins() == 1 && bins.codes.contains(&super::bins::MISSING)
@@ -331,9 +332,7 @@ impl Booster {
     /// # Errors
     /// Columns that are not those of the fit, or differ in length; cancelled.
     pub fn predict(&self, columns: &[Raw<'_>], cancel: &Cancel) -> Result<Vec<f32>, TreeError> {
-        let rows = self.trees.check(columns)?;
-        let (k, each) = (self.width(), self.base.len());
-        let mut out = vec![0.0; rows * k];
+        let each = self.base.len();
         let start: Vec<f64> = self.base.iter().map(|&base| f64::from(base)).collect();
         let add = |tree: usize, leaf: &[f32], rows: &[u32], scores: &mut [f64]| {
             let (class, value) = (tree % each, leaf.first().map_or(0.0, |&x| f64::from(x)));
@@ -351,8 +350,7 @@ impl Booster {
                 _ => {}
             }
         };
-        self.trees.predict(columns, &mut out, k, &start, add, end, cancel)?;
-        Ok(out)
+        self.trees.predict(columns, self.width(), &start, add, end, cancel)
     }
 
     /// The leaf of each row in each tree: row-major, a tree a column. Leaves

@@ -157,9 +157,7 @@ impl Forest {
     /// # Errors
     /// Columns that are not those of the fit, or differ in length; cancelled.
     pub fn predict(&self, columns: &[Raw<'_>], cancel: &Cancel) -> Result<Vec<f32>, TreeError> {
-        let rows = self.trees.check(columns)?;
         let k = self.trees.width;
-        let mut out = vec![0.0; rows * k];
         let share = 1.0 / self.trees.roots.len() as f64;
         let add = |_, leaf: &[f32], rows: &[u32], sums: &mut [f64]| {
             for &row in rows {
@@ -170,8 +168,7 @@ impl Forest {
         let end = |sums: &[f64], row: &mut [f32]| {
             row.iter_mut().zip(sums).for_each(|(x, sum)| *x = (sum * share) as f32);
         };
-        self.trees.predict(columns, &mut out, k, &vec![0.0; k], add, end, cancel)?;
-        Ok(out)
+        self.trees.predict(columns, k, &vec![0.0; k], add, end, cancel)
     }
 
     /// The leaf of each row in each tree: row-major, a tree a column. Leaves are numbered through the whole model, below

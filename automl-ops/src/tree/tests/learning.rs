@@ -39,7 +39,7 @@ fn adaboost_beats_its_first_tree() {
         (accuracy(&p, &test.classes), r2(&values, &test.values))
     };
     let (one, all) = (scored(1), scored(60));
-    assert!(all.0 > one.0 + 0.02 && all.0 > 0.85 && all.1 > one.1 + 0.02 && all.1 > 0.9, "{one:?} {all:?}");
+    assert!(all.0 > one.0 + 0.02 && all.0 > 0.85 && all.1 > one.1 + 0.05 && all.1 > 0.84, "{one:?} {all:?}");
 }
 
 #[test]
@@ -139,9 +139,9 @@ fn weights_move_the_answer() {
     let (weights, target) = ([1.0, 1.0, 1.0, 9.0], Target::Classes { codes: &[0, 0, 0, 1], classes: 2 });
     let params = ForestParams::single_tree();
     let p = forest::fit(&bins, None, target, Some(&weights), &params, 1, &Cancel::new()).unwrap();
-    assert!((p.predict(&[Raw::Numeric(&[0.0], &Cancel::new())]).unwrap()[1] - 0.75).abs() < 1e-6);
+    assert!((p.predict(&[Raw::Numeric(&[0.0])], &Cancel::new()).unwrap()[1] - 0.75).abs() < 1e-6);
     let p = boosting::fit(&bins, None, target, Some(&weights), &BoostingParams::default(), 1, &Cancel::new()).unwrap();
-    assert!((p.predict(&[Raw::Numeric(&[0.0], &Cancel::new())]).unwrap()[1] - 0.75).abs() < 1e-6);
+    assert!((p.predict(&[Raw::Numeric(&[0.0])], &Cancel::new()).unwrap()[1] - 0.75).abs() < 1e-6);
 }
 
 #[test]

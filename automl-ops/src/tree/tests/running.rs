@@ -83,9 +83,9 @@ fn a_single_row_is_predicted_like_many() {
         assert_eq!(model.predict(&raw, &Cancel::new()).unwrap(), all[at * 3..at * 3 + 3]);
     }
     assert!(model.predict(&problem.raw()[..2], &Cancel::new()).is_err());
-    assert!(model.predict(&[Raw::Numeric(&[], &Cancel::new()), Raw::Category(&[]), Raw::Category(&[])]).is_err());
+    assert!(model.predict(&[Raw::Numeric(&[]), Raw::Category(&[]), Raw::Category(&[])], &Cancel::new()).is_err());
     assert_eq!(
-        model.predict(&[Raw::Numeric(&[], &Cancel::new()), Raw::Numeric(&[]), Raw::Category(&[])]).unwrap(),
+        model.predict(&[Raw::Numeric(&[]), Raw::Numeric(&[]), Raw::Category(&[])], &Cancel::new()).unwrap(),
         Vec::<f32>::new()
     );
 }
