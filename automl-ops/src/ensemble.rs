@@ -248,7 +248,7 @@ mod tests {
     fn factors_move_the_border_where_decisions_count() {
         // One row in ten is of class 1, and the probabilities are honest: an even border never chooses it.
         let codes: Vec<u32> = (0..1_000).map(|row| u32::from(row % 10 == 0)).collect();
-        let probability = |row: usize| if row % 10 == 0 { 0.3 } else { 0.05 + 0.01 * (row % 20) as f32 };
+        let probability = |row: usize| if row.is_multiple_of(10) { 0.3 } else { 0.05 + 0.01 * (row % 20) as f32 };
         let values: Vec<f32> = (0..1_000).flat_map(|row| [1.0 - probability(row), probability(row)]).collect();
         let truth = Target::Classes { codes, classes: 2 };
         let select = |metric| {

@@ -77,13 +77,13 @@ fn scores_are_those_of_a_loop_by_hand() {
                 assert_eq!(bits(&validated.predictions), bits(&predictions));
                 assert_eq!(validated.pipelines.len(), held.len());
                 let metric = task.default_metric();
-                let value = score(metric, &training.y.take(&rows), &predictions).unwrap();
+                let value = score(metric, &training.y.take(&rows), &predictions, None).unwrap();
                 assert_eq!(found.metrics[metric.name()], value);
                 assert_eq!(found.losses, [if metric.maximize() { -value } else { value }]);
                 // One report a fold, of the fold's own loss.
                 assert_eq!(context.reported.len(), held.len());
                 for ((step, losses), (fold, (rows, values))) in context.reported.iter().zip(expected.iter().enumerate()) {
-                    let value = score(metric, &training.y.take(rows), values).unwrap();
+                    let value = score(metric, &training.y.take(rows), values, None).unwrap();
                     assert_eq!((*step, losses[0].abs()), (fold as u64, value.abs()));
                 }
             }
@@ -98,7 +98,7 @@ fn the_area_under_the_curve_is_that_of_the_folds() {
         .evaluate(&genotype("random_forest"), &mut Context::new(SEED))
         .unwrap();
     let expected = by_hand(&training, &genotype("random_forest"), &folds(&training.y, 4, fold_seed()));
-    let scores = expected.iter().map(|(rows, values)| score(Metric::RocAuc, &training.y.take(rows), values).unwrap());
+    let scores = expected.iter().map(|(rows, values)| score(Metric::RocAuc, &training.y.take(rows), values, None).unwrap());
     assert!((found.metrics["roc_auc"] - scores.sum::<f64>() / 4.0).abs() < 1e-12);
 }
 

@@ -259,7 +259,7 @@ impl Pipeline {
         let output = outputs.pop().unwrap_or_default();
         let at = |source| at_vertex(&self.genotype, self.vertices.len(), source);
         output.expect_width(self.width).map_err(at)?;
-        Ok(output.row_major().map_err(at)?)
+        output.row_major().map_err(at)
     }
 
     /// What was fitted.
