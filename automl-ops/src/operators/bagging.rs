@@ -248,3 +248,38 @@ impl Fitted for FittedBagging {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::Target;
+
+    #[test]
+    fn samples_have_the_size_asked_for_and_rows_of_weight_0_are_never_drawn() {
+        let weights = [0.0, 1.0, 3.0, 0.0];
+        let draw = Draw { weights: Some(&weights), rows: 4, samples: 1000.0, inputs: 10, features: 0.3 };
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let counts = draw.rows(&mut rng);
+        assert_eq!((counts[0], counts[3], counts.iter().sum::<f32>()), (0.0, 0.0, 4000.0));
+        assert!((2900.0..3100.0).contains(&counts[2]), "{counts:?}");
+        let columns = draw.columns(&mut rng);
+        assert!(columns.len() == 3 && columns.is_sorted_by(|a, b| a < b) && columns.iter().all(|&column| column < 10));
+    }
+
+    #[test]
+    fn a_state_names_no_other_operator() {
+        let x = Frame::from_rows(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], 1);
+        let y = Target::Classes { codes: vec![0, 0, 0, 1, 1, 1], classes: 2 };
+        let params = automl_core::operator::defaults(&automl_core::Operator::params(&Bagging));
+        let cancel = Cancel::new();
+        let fitted = Bagging.fit(&Fit { x: &x, y: &y, weights: None, params: &params, seed: 1, cancel: &cancel }).unwrap();
+        let mut state = State::default();
+        fitted.save(&mut state);
+        assert!(Bagging.load(&state).is_ok());
+        for (name, value) in [("base", serde_json::json!("bagging")), ("members", 1000.into()), ("inputs", 0.into())] {
+            let mut state = state.clone();
+            state.put(name, value);
+            assert!(Bagging.load(&state).is_err(), "{name}");
+        }
+    }
+}

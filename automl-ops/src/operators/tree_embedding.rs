@@ -177,3 +177,32 @@ impl Fitted for FittedEmbedding {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_leaf_of_each_tree() {
+        let values: Vec<f32> = (0..400).map(|at| ((at * 7919) % 401) as f32).collect();
+        let x = Frame::from_rows(&values, 2);
+        let y = Target::Values((0..200).map(|row| f64::from(values[2 * row] + values[2 * row + 1])).collect());
+        let cancel = Cancel::new();
+        let mut params = automl_core::operator::defaults(&automl_core::Operator::params(&TreeEmbedding));
+        for kind in ["boosting", "random"] {
+            params.insert("kind".into(), kind.into());
+            let fit = Fit { x: &x, y: &y, weights: None, params: &params, seed: 1, cancel: &cancel };
+            let output = TreeEmbedding.fit(&fit).unwrap().apply(&x, &cancel).unwrap().matrix().unwrap();
+            assert!(output.ncols() > 40 && output.ncols() <= 160, "{}", output.ncols());
+            assert!(output.rows().into_iter().all(|row| row.sum() == 20.0));
+        }
+    }
+
+    #[test]
+    fn many_classes_have_fewer_rounds_and_smaller_trees() {
+        assert_eq!(sizes(20, 8, 1), (20, 8));
+        assert_eq!(sizes(100, 32, 1), (100, 20));
+        assert_eq!(sizes(20, 8, 3), (6, 8));
+        assert_eq!(sizes(20, 32, 400), (1, 5));
+    }
+}

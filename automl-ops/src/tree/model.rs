@@ -311,6 +311,14 @@ impl Trees {
     /// The leaves of a few rows, which walk together so that their loads overlap.
     #[inline]
     fn walk(&self, link: u32, views: &[View<'_>], rows: &[u32], mut reach: impl FnMut(usize, u32)) {
+        if let &[row] = rows {
+            let mut link = link;
+            while link & LEAF == 0 {
+                let node = &self.nodes[link as usize];
+                link = if node.goes_left(&self.sets, views[node.position()], row) { node.left } else { node.right };
+            }
+            return reach((link & !LEAF) as usize, row);
+        }
         let mut links = [link; LANES];
         loop {
             let mut walking = 0u32;

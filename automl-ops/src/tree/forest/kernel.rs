@@ -6,6 +6,14 @@
 use super::Criterion;
 use super::grow::Job;
 
+/// A cut between two bins that occur.
+pub(super) struct Cut {
+    pub score: f64,
+    pub bin: u8,
+    pub next: u8,
+    pub left: u64,
+}
+
 /// The sums that decide splits of one kind of target.
 pub(super) trait Kernel: Sync {
     /// One number of a histogram.
@@ -13,6 +21,12 @@ pub(super) trait Kernel: Sync {
     /// The sums of one side of a split.
     type Sum: Clone + Send;
 
+    /// Whether [`Kernel::cut`] is there.
+    const CUTS: bool;
+
+    /// The best cut of a column without missing values that leaves `least` rows on both sides, behind which of the bins that
+    /// occur and with how much on its left; and clears the cells.
+    fn cut(&self, cells: &mut [Self::Cell], mask: [u64; 4], total: &Self::Sum, least: u64) -> Option<Cut>;
     /// Cells of one bin.
     fn stride(&self) -> usize;
     /// Numbers of a leaf.
@@ -131,6 +145,34 @@ fn xlnx(x: f64) -> f64 {
 impl Kernel for Packed<'_> {
     type Cell = u64;
     type Sum = u64;
+    const CUTS: bool = true;
+
+    fn cut(&self, cells: &mut [u64], mask: [u64; 4], total: &u64, least: u64) -> Option<Cut> {
+        // First the sums up to each bin, then their scores: neither loop waits for the other's branches.
+        let (mut sums, mut bins) = ([0u64; 256], [0u8; 256]);
+        let (mut sum, mut count) = (0u64, 0usize);
+        for ((mut word, cells), base) in mask.into_iter().zip(cells.chunks_mut(64)).zip([0u8, 64, 128, 192]) {
+            while word != 0 {
+                let bit = word.trailing_zeros() as u8;
+                word &= word - 1;
+                sum = sum.wrapping_add(std::mem::take(&mut cells[usize::from(bit)]));
+                sums[count & 255] = sum;
+                bins[count & 255] = base + bit;
+                count += 1;
+            }
+        }
+        let rows = self.weight(total);
+        let mut best = (f64::NEG_INFINITY, usize::MAX);
+        for (at, side) in sums[..count.min(256)].split_last()?.1.iter().enumerate() {
+            let left = self.weight(side);
+            let score = self.score(side, total);
+            if score > best.0 && left >= least && rows - left >= least {
+                best = (score, at);
+            }
+        }
+        let (&left, &bin, &next) = (sums.get(best.1)?, bins.get(best.1)?, bins.get(best.1 + 1)?);
+        Some(Cut { score: best.0, bin, next, left: self.weight(&left) })
+    }
 
     fn stride(&self) -> usize {
         1
@@ -309,6 +351,11 @@ impl<'a> Classes<'a> {
 impl Kernel for Classes<'_> {
     type Cell = u32;
     type Sum = Counts;
+    const CUTS: bool = false;
+
+    fn cut(&self, _: &mut [u32], _: [u64; 4], _: &Counts, _: u64) -> Option<Cut> {
+        None
+    }
 
     fn stride(&self) -> usize {
         self.classes

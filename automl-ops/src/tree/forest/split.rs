@@ -82,6 +82,17 @@ impl<K: Kernel> Search<K> {
         let stride = kernel.stride();
         let mask = self.histogram(kernel, bins, node);
         let present: u32 = mask.iter().map(|word| word.count_ones()).sum();
+        if K::CUTS && present > 1 && mask[3] >> 63 == 0 && !bins.categorical && !self.counted {
+            let best = kernel.cut(&mut self.cells, mask, total, self.min_rows).map(|cut| Split {
+                score: cut.score,
+                column: column as u32,
+                rule: Rule::Cut {
+                    bin: ((u32::from(cut.bin) + u32::from(cut.next) - 1) / 2) as u8,
+                    missing_left: 2 * cut.left > kernel.weight(total),
+                },
+            });
+            return Found::Best(best);
+        }
         let found = if present < 2 {
             Found::Constant
         } else if bins.categorical {
