@@ -2,7 +2,7 @@
 
 use automl_core::{Param, Params};
 
-use super::{FittedForest, class_weight, criterion, number};
+use super::{FittedForest, class_weight, criterion, looked_at, number};
 use crate::cost::{Cost, Shape};
 use crate::kinds::{DENSE, NUMERIC, PREDICTION, RAW};
 use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Weights};
@@ -17,7 +17,7 @@ crate::describe! {
     reads [RAW, NUMERIC, DENSE, PREDICTION], emits PREDICTION,
     params [
         Param::int("trees", 20, 500, 100).log().about("number of trees"),
-        Param::float("max_features", 0.05, 1.0, 0.5).about("share of the columns that a split looks at"),
+        Param::float("max_features", 0.05, 1.0, 0.5).about("share of the columns that a split looks at; a regression looks at more, its root"),
         Param::int("min_samples_leaf", 1, 30, 1).log().about("training rows in a leaf, at least"),
         Param::switch("bootstrap", false).about("whether each tree draws its rows with replacement"),
         Param::choice("criterion", &["gini", "entropy"]).about("impurity of classes; a regression uses the variance"),
@@ -35,7 +35,7 @@ impl TabularOperator for ExtraTrees {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let params = ForestParams {
             trees: number(params, "trees", 100.0) as usize,
-            max_features: number(params, "max_features", 0.5) as f32,
+            max_features: looked_at(number(params, "max_features", 0.5), shape.classes > 1.0),
             min_samples_leaf: number(params, "min_samples_leaf", 1.0) as usize,
             bootstrap: params.get("bootstrap") == Some(&automl_core::Value::Bool(true)),
             random_splits: true,
@@ -49,7 +49,7 @@ impl TabularOperator for ExtraTrees {
             trees: fit.int("trees")?,
             max_depth: None,
             min_samples_leaf: fit.int("min_samples_leaf")?,
-            max_features: fit.float("max_features")? as f32,
+            max_features: looked_at(fit.float("max_features")?, fit.classes().is_ok()),
             bootstrap: fit.switch("bootstrap")?,
             random_splits: true,
             criterion: criterion(fit)?,

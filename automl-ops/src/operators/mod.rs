@@ -213,6 +213,11 @@ fn text<'a>(params: &'a Params, name: &str) -> &'a str {
     }
 }
 
+/// Share of the columns that a split of a forest looks at. Means of values want more columns than votes (Breiman 2001).
+fn looked_at(share: f64, classes: bool) -> f32 {
+    (if classes { share } else { share.sqrt() }) as f32
+}
+
 fn criterion(fit: &Fit<'_>) -> Result<Criterion, OperatorError> {
     Ok(if fit.text("criterion")? == "entropy" { Criterion::Entropy } else { Criterion::Gini })
 }
