@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// Share of the memory that is free at the start which a run may take.
+/// Share of the memory that a run may take.
 const SHARE: f64 = 0.8;
 
 /// Bytes of memory that the process uses now.
@@ -16,20 +16,14 @@ pub fn peak() -> Option<u64> {
     kilobytes(&status, "VmHWM:")
 }
 
-/// The bytes that a run may use where its config says nothing: four fifths of what is free, on the machine or in the control
-/// group of the process (Linux).
+/// The bytes that a run may use where its config says nothing: four fifths of what the machine has, or the control group of the
+/// process (Linux). Not of what is free: what a run refuses must not depend on what else runs.
 pub fn default_limit() -> Option<u64> {
-    let free = kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
-    let free = group_free().map_or(free, |group| free.min(group));
-    Some((free as f64 * SHARE) as u64 + used().unwrap_or(0))
-}
-
-/// What the control group leaves, by its version 2 and by its version 1.
-fn group_free() -> Option<u64> {
-    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let group = |limit: &str, used: &str| Some(number(limit)?.saturating_sub(number(used)?));
-    group("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")
-        .or_else(|| group("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"))
+    let all = kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")?;
+    let group = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    // By version 2 and by version 1.
+    let group = group("/sys/fs/cgroup/memory.max").or_else(|| group("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    Some((group.map_or(all, |group| all.min(group)) as f64 * SHARE) as u64)
 }
 
 fn kilobytes(text: &str, name: &str) -> Option<u64> {

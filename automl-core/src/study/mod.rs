@@ -320,8 +320,8 @@ impl<'scope> Run<'scope> {
 
     /// Why a candidate of this price is not evaluated at all.
     fn refusal(&self, price: Price) -> Option<String> {
-        if let Some(memory) = self.study.budget.memory.map(|bytes| bytes as f64).filter(|memory| price.bytes > *memory) {
-            return Some(format!("would need about {:.0} MB of the {:.0} MB there are", price.bytes / 1e6, memory / 1e6));
+        if self.study.budget.memory.is_some_and(|memory| price.bytes > memory as f64) {
+            return Some(format!("would need about {:.0} MB, more than the memory limit", price.bytes / 1e6));
         }
         let limit = self.study.budget.trial_time?.as_secs_f64();
         (price.seconds > DEAR * limit)

@@ -148,7 +148,7 @@ impl TabularOperator for Bagging {
         let (inputs, width, count): (usize, usize, usize) = (state.get("inputs")?, state.get("width")?, state.get("members")?);
         let task = if state.get("classes")? { Task::Classification } else { Task::Regression };
         let base = base(&name, task)?;
-        if !(1..=MOST).contains(&count) || width == 0 || !base.tasks().contains(&task) {
+        if !(1..=MOST).contains(&count) || !(1..=1 << 16).contains(&width) || !base.tasks().contains(&task) {
             return Err(OperatorError::state("a number of estimators or outputs, or a task, that cannot be"));
         }
         let mut members = Vec::with_capacity(count);
