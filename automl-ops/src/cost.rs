@@ -1,7 +1,7 @@
 //! What fitting an operator costs, as the operator itself declares it.
 //!
 //! A cost is arithmetic on sizes and parameters, never a measurement, so that what is refused and what is tried first does not
-//! depend on the machine's load. `benches/examples/costs.rs` compares the declarations with the clock.
+//! depend on the load of the machine.
 
 /// The size of what an operator is fitted on.
 #[derive(Clone, Copy, Debug, PartialEq)]
