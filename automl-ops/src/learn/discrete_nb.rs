@@ -1,7 +1,7 @@
 //! Naive Bayes on yes-or-no columns and on counts. Both are linear models of log probabilities.
 //!
 //! The complement form is that of Rennie et al., *Tackling the poor assumptions of naive Bayes text classifiers* (2003). Since columns
-//! are not independent, the scores can be [calibrated](super::calibrate) on the training rows: one scale, and one offset a class.
+//! are not independent, the scores can be calibrated on the training rows: one scale, and one offset a class.
 
 use automl_core::Cancel;
 use ndarray::{Array2, ArrayView2};

@@ -1,7 +1,7 @@
 //! Least squares with a kernel: kernel ridge regression, and Gaussian processes, which choose width and noise by their evidence.
 //!
 //! Rasmussen and Williams, *Gaussian processes for machine learning* (2006), equations 2.25 and 2.30. Classes are targets of -1 and
-//! 1, one against the rest, [calibrated](super::calibrate) on leave-one-out scores (their equation 5.12): one factor gives all of
+//! 1, one against the rest, calibrated on leave-one-out scores (their equation 5.12): one factor gives all of
 //! them, at the price of a fraction of a Laplace approximation.
 
 use automl_core::Cancel;

@@ -1,6 +1,6 @@
 //! Support vector machines with a kernel: one against one for classes, an epsilon-insensitive tube for values.
 //!
-//! Every pair of classes gets a machine ([`smo`](super::smo)) and a sigmoid ([`calibrate`](super::calibrate)) on decisions about
+//! Every pair of classes gets a machine (`smo`) and a sigmoid (`calibrate`) on decisions about
 //! rows that it did not see: three folds, or a third held out where a pair has many rows. The pairs' probabilities are joined
 //! as in Wu, Lin and Weng, *Probability estimates for multi-class classification by pairwise coupling* (2004), second method.
 

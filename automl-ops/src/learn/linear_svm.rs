@@ -2,7 +2,7 @@
 //! rest, and squared epsilon-insensitive loss for values.
 //!
 //! The columns are standardised, so that the penalty does not depend on units; the intercept is not penalised. Margins become
-//! probabilities by [calibration](super::calibrate) on margins that leave the row out, as far as the columns allow: the squared
+//! probabilities by calibration on margins that leave the row out, as far as the columns allow: the squared
 //! hinge is quadratic in the rows inside the margin, so that one factor of their Gram matrix gives all of these.
 
 use automl_core::Cancel;

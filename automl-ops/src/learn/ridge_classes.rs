@@ -1,7 +1,7 @@
 //! Ridge classification: least squares on targets of -1 and 1, one a class, calibrated to probabilities.
 //!
 //! One Cholesky factor serves all classes, so that it costs what one ridge regression costs. Probabilities are
-//! [calibrated](super::calibrate) on leave-one-out scores, which the same factor gives: in-sample scores of a table with many
+//! calibrated on leave-one-out scores, which the same factor gives: in-sample scores of a table with many
 //! columns would be far too sure.
 
 use automl_core::Cancel;

@@ -2,7 +2,7 @@
 //!
 //! The coefficients are the average of the iterates (Polyak and Juditsky 1992) since the last pass whose number is a power of two. Rates fall with the root of the
 //! number of passes, or are scaled by the moments of the gradient (Kingma and Ba, *Adam*, 2015). The order of rows comes from the
-//! seed. Class scores of the modified Huber loss (Zhang 2004), one class against the rest, are [calibrated](super::calibrate).
+//! seed. Class scores of the modified Huber loss (Zhang 2004), one class against the rest, are calibrated.
 
 use automl_core::Cancel;
 use ndarray::{Array2, ArrayView2};
