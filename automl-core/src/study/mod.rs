@@ -292,9 +292,9 @@ impl<'scope> Run<'scope> {
             self.keep(id, record, None, false);
         } else if original == id {
             if let Some(why) = price.and_then(|price| self.refusal(price)) {
-                let refused = ended_early(id, &proposal, State::Infeasible, why);
+                let (genotype, result) = (proposal.genotype.clone(), Err(Stop::Infeasible(why)));
                 self.pending.push_back(proposal);
-                self.keep(id, refused, None, true);
+                self.reported(Report { id, genotype, result, seconds: 0.0, cut: false });
                 return Ok(true);
             }
             let cancel = self.token.child(None);
@@ -474,22 +474,6 @@ impl<'scope> Run<'scope> {
             (_, Err(error)) => Ended::Journal(error),
         };
         Outcome { trials, ended }
-    }
-}
-
-/// A trial that was not evaluated.
-fn ended_early(id: usize, proposal: &Proposal, state: State, why: String) -> Trial {
-    Trial {
-        id: id as u64,
-        state,
-        losses: Vec::new(),
-        metrics: BTreeMap::new(),
-        genotype: proposal.genotype.clone(),
-        origin: proposal.origin.clone(),
-        fidelity: proposal.fidelity,
-        duplicate_of: None,
-        reason: Some(why),
-        seconds: 0.0,
     }
 }
 

@@ -4,9 +4,10 @@
 //! correction for the number of rows is kept: a class of weight `n` is given the target `(n + 1) / (n + classes)`, so that scores
 //! that separate the classes do not ask for an infinite scale. The scores should come from a model that did not see the row.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, s};
 
 use super::lbfgs::{Limits, minimise};
+use super::logistic::Logistic;
 
 /// Rows that are enough for a few parameters; more are thinned out evenly.
 pub(super) const ROWS: usize = 8192;
@@ -28,6 +29,15 @@ impl Calibration {
             *intercept = super::common::clamp_coef(*intercept * self.scale + offset);
         }
     }
+}
+
+/// Calibrates a linear model on its own training rows, thinned out to [`ROWS`]; `index` is the class and `weights` the weight of each.
+pub(super) fn on_training_rows(model: &mut Logistic, x: ArrayView2<'_, f32>, index: &[usize], weights: &[f64]) {
+    let stride = x.nrows().div_ceil(ROWS);
+    let scores = model.scores(x.slice(s![..;stride, ..]));
+    let index: Vec<usize> = index.iter().step_by(stride).copied().collect();
+    let weights: Vec<f64> = weights.iter().step_by(stride).copied().collect();
+    calibrate(scores.view(), &index, &weights).fold_into(&mut model.coef, &mut model.intercept);
 }
 
 /// Minimises the weighted log loss. `scores` are rows x outputs: one output for two classes (high for the second), else one a

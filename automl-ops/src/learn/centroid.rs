@@ -8,7 +8,7 @@ use automl_core::Cancel;
 use ndarray::ArrayView2;
 
 use super::LearnError;
-use super::calibrate::{self, calibrate};
+use super::calibrate;
 use super::common::{BLOCK, Sample, check_codes, class_means, present};
 use super::logistic::Logistic;
 
@@ -70,11 +70,7 @@ pub fn fit(
     }
     let mut model = Logistic::from_classes(classes, codes, mean, intercept);
     if model.codes.len() > 1 {
-        let stride = sample.x.nrows().div_ceil(calibrate::ROWS);
-        let scores = model.scores(sample.x.slice(ndarray::s![..;stride, ..]));
-        let index: Vec<usize> = index.iter().step_by(stride).copied().collect();
-        let w: Vec<f64> = sample.w.iter().step_by(stride).copied().collect();
-        calibrate(scores.view(), &index, &w).fold_into(&mut model.coef, &mut model.intercept);
+        calibrate::on_training_rows(&mut model, sample.x.view(), &index, &sample.w);
     }
     Ok(model)
 }

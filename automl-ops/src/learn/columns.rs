@@ -14,12 +14,12 @@ use super::LearnError;
 use super::common::{all_finite, check_codes, check_targets, present};
 
 /// Largest magnitude of an output.
-const LIMIT: f64 = 1e18;
+pub(crate) const LIMIT: f64 = 1e18;
 /// Rows a task handles.
 const SPAN: usize = 2048;
 
 /// The nearest number within ±1e18; NaN becomes 0.
-pub(super) fn bounded(value: f64) -> f32 {
+pub(crate) fn bounded(value: f64) -> f32 {
     if value.is_nan() { 0.0 } else { value.clamp(-LIMIT, LIMIT) as f32 }
 }
 

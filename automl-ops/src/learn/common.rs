@@ -61,6 +61,14 @@ pub(super) fn check_targets(y: &[f32], rows: usize) -> Result<(), LearnError> {
     }
 }
 
+/// A parameter that is a finite number from 0.
+pub(super) fn check_from_zero(name: &'static str, value: f64) -> Result<(), LearnError> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(());
+    }
+    Err(LearnError::Param { name, value, expected: "a finite number from 0" })
+}
+
 /// One code below `classes` a row.
 pub(super) fn check_codes(codes: &[u32], classes: usize, rows: usize) -> Result<(), LearnError> {
     if codes.len() != rows {

@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn correlations_match_numpy() {
         let x = fixture::x();
-        let columns: Vec<Vec<f32>> = x.columns().into_iter().map(|column| column.to_vec()).collect();
+        let columns = fixture::columns(&x);
         let data = Columns::new(15, columns.iter().map(Vec::as_slice).collect()).unwrap();
         let found = matrix(&unit(&data, false, 1, &Cancel::new()).unwrap(), &Cancel::new()).unwrap();
         for (index, expected) in [((0, 1), 0.0445202), ((2, 0), 0.8419128), ((2, 3), 0.9691365), ((1, 2), -0.3141483)] {

@@ -7,7 +7,7 @@ use automl_core::Cancel;
 use ndarray::{Array2, ArrayView2};
 
 use super::LearnError;
-use super::calibrate::{self, calibrate};
+use super::calibrate;
 use super::common::{BLOCK, Sample, check_codes, check_input, clamp_coef, present};
 use super::logistic::Logistic;
 
@@ -147,11 +147,7 @@ fn finish(
 ) -> Logistic {
     let mut model = Logistic::from_classes(classes, codes, coef, intercept);
     if let (Some((x, index, w)), true) = (on, model.codes.len() > 1) {
-        let stride = x.nrows().div_ceil(calibrate::ROWS);
-        let scores = model.scores(x.slice(ndarray::s![..;stride, ..]));
-        let index: Vec<usize> = index.iter().step_by(stride).copied().collect();
-        let w: Vec<f64> = w.iter().step_by(stride).copied().collect();
-        calibrate(scores.view(), &index, &w).fold_into(&mut model.coef, &mut model.intercept);
+        calibrate::on_training_rows(&mut model, x, index, w);
     }
     model
 }

@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn matches_scikit_learn() {
         let x = fixture::x();
-        let columns: Vec<Vec<f32>> = x.columns().into_iter().map(|column| column.to_vec()).collect();
+        let columns = fixture::columns(&x);
         let data = Columns::new(15, columns.iter().map(Vec::as_slice).collect()).unwrap();
         // Differences between rows, up to the sign of a direction.
         let cases = [

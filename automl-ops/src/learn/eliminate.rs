@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn the_order_is_that_of_scikit_learn() {
         let x = fixture::x();
-        let columns: Vec<Vec<f32>> = x.columns().into_iter().map(|column| column.to_vec()).collect();
+        let columns = fixture::columns(&x);
         let data = Columns::new(15, columns[1..].iter().map(Vec::as_slice).collect()).unwrap();
         let y = Response::values(&fixture::y(), 15).unwrap();
         // `RFE(Ridge(1), step=1).ranking_` on the standardised table is [2, 1, 3].
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn nasty_tables_leave_a_column() {
         for x in fixture::nasty().into_iter().chain([fixture::x()]) {
-            let columns: Vec<Vec<f32>> = x.columns().into_iter().map(|column| column.to_vec()).collect();
+            let columns = fixture::columns(&x);
             let data = Columns::new(x.nrows(), columns.iter().map(Vec::as_slice).collect()).unwrap();
             let y = Response::classes(&CODES[..x.nrows()], 3, x.nrows()).unwrap();
             let params = EliminateParams { keep: 1, step: 0.5, alpha: 1e-6 };

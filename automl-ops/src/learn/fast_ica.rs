@@ -165,7 +165,7 @@ mod tests {
             let params = FastIcaParams { n_components: 3, contrast, max_iter: 200 };
             let map = fit(x.view(), &params, 1, &Cancel::new()).unwrap();
             map.check().unwrap();
-            let columns: Vec<Vec<f32>> = x.columns().into_iter().map(|column| column.to_vec()).collect();
+            let columns = fixture::columns(&x);
             let columns = Columns::new(4000, columns.iter().map(Vec::as_slice).collect()).unwrap();
             let found = map.transform(&columns, &Cancel::new()).unwrap();
             for source in sources.columns() {

@@ -18,6 +18,11 @@ pub(super) fn x() -> Array2<f32> {
     ]
 }
 
+/// The columns of a table.
+pub(super) fn columns(x: &Array2<f32>) -> Vec<Vec<f32>> {
+    x.columns().into_iter().map(|column| column.to_vec()).collect()
+}
+
 /// A regression target: the first column.
 pub(super) fn y() -> Vec<f32> {
     x().column(0).to_vec()

@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn coefficients_match_scikit_learn() {
         let x = fixture::x();
-        let columns: Vec<Vec<f32>> = x.columns().into_iter().map(|column| column.to_vec()).collect();
+        let columns = fixture::columns(&x);
         let data = Columns::new(15, columns[1..].iter().map(Vec::as_slice).collect()).unwrap();
         let y = Response::values(&fixture::y(), 15).unwrap();
         let products = || Products::new("test", &data, &y, 1, &Cancel::new()).unwrap();

@@ -7,7 +7,7 @@ use automl_core::Cancel;
 use ndarray::{Array2, ArrayView2, s};
 
 use super::LearnError;
-use super::common::{BLOCK, Sample, check_targets, clamp_coef, to_f32};
+use super::common::{BLOCK, Sample, check_from_zero, check_targets, clamp_coef, to_f32};
 use super::lasso::standard_target;
 use super::lbfgs::{Limits, minimise};
 use super::logistic_loss::{multiply, multiply_transposed};
@@ -33,9 +33,7 @@ pub fn fit(
     if !(epsilon.is_finite() && epsilon >= 1.0) {
         return Err(LearnError::Param { name: "epsilon", value: epsilon, expected: "a finite number from 1" });
     }
-    if !(alpha.is_finite() && alpha >= 0.0) {
-        return Err(LearnError::Param { name: "alpha", value: alpha, expected: "a finite number from 0" });
-    }
+    check_from_zero("alpha", alpha)?;
     let sample = Sample::new(x, weights)?;
     let (y, centre, scale) = standard_target(&sample.pick(y), &sample);
     let standard = Standard::new(&sample, cancel)?;

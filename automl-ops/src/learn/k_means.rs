@@ -222,17 +222,13 @@ mod tests {
     use super::super::fixture;
     use super::*;
 
-    fn columns(x: &Array2<f32>) -> Vec<Vec<f32>> {
-        x.columns().into_iter().map(|column| column.to_vec()).collect()
-    }
-
     #[test]
     fn clusters_are_found() {
         // Four clusters at the corners of a square, 3,000 rows.
         let x = Array2::from_shape_fn((3000, 2), |(row, column)| {
             ((row >> column) & 1) as f32 * 10.0 + ((row * 7919 + column * 31) % 100) as f32 / 100.0
         });
-        let data = columns(&x);
+        let data = fixture::columns(&x);
         let data = Columns::new(3000, data.iter().map(Vec::as_slice).collect()).unwrap();
         let model = fit(&data, 4, 1, &Cancel::new()).unwrap();
         model.check().unwrap();
@@ -246,7 +242,7 @@ mod tests {
     #[test]
     fn there_are_no_more_centres_than_distinct_rows() {
         for x in fixture::nasty() {
-            let data = columns(&x);
+            let data = fixture::columns(&x);
             let data = Columns::new(x.nrows(), data.iter().map(Vec::as_slice).collect()).unwrap();
             let model = fit(&data, 8, 1, &Cancel::new()).unwrap();
             model.check().unwrap();

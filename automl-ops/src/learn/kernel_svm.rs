@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::LearnError;
 use super::calibrate::calibrate;
-use super::common::{Sample, check_codes, check_coef, check_present, check_targets, plain, present, to_f32};
+use super::common::{Sample, check_codes, check_coef, check_from_zero, check_present, check_targets, plain, present, to_f32};
 use super::kernels::{Kernel, Rows, SizedKernel, Transform, query};
 use super::lasso::standard_target;
 use super::smo::{Solution, Variable, solve};
@@ -88,10 +88,7 @@ fn check_params(params: &SvmParams) -> Result<(), LearnError> {
             return Err(LearnError::Param { name, value, expected: "a finite number above 0" });
         }
     }
-    if params.epsilon.is_finite() && params.epsilon >= 0.0 {
-        return Ok(());
-    }
-    Err(LearnError::Param { name: "epsilon", value: params.epsilon, expected: "a finite number from 0" })
+    check_from_zero("epsilon", params.epsilon)
 }
 
 /// The machine of two classes: `second` tells the rows of the second.

@@ -9,7 +9,7 @@ use automl_core::Cancel;
 use ndarray::{Array2, ArrayView2};
 
 use super::LearnError;
-use super::common::{Sample, centred_blocks, check_targets, clamp_coef, plain};
+use super::common::{Sample, centred_blocks, check_from_zero, check_targets, clamp_coef, plain};
 use super::linalg::add_gram;
 use super::ridge::Ridge;
 use super::scale::{Standard, moments};
@@ -48,9 +48,7 @@ pub fn fit(
     cancel: &Cancel,
 ) -> Result<Ridge, LearnError> {
     check_targets(y, x.nrows())?;
-    if !(params.alpha.is_finite() && params.alpha >= 0.0) {
-        return Err(LearnError::Param { name: "alpha", value: params.alpha, expected: "a finite number from 0" });
-    }
+    check_from_zero("alpha", params.alpha)?;
     if !(0.0..=1.0).contains(&params.l1_ratio) {
         return Err(LearnError::Param { name: "l1_ratio", value: params.l1_ratio, expected: "a number from 0 to 1" });
     }

@@ -67,18 +67,27 @@ pub(super) fn minimise(x: &mut Vec<f64>, limits: &Limits, mut eval: impl FnMut(&
         let Some(next_value) = found else {
             return iteration;
         };
-        let s: Vec<f64> = next.iter().zip(x.iter()).map(|(a, b)| a - b).collect();
-        let y: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(a, b)| a - b).collect();
-        remember(&mut history, s, y);
-        std::mem::swap(x, &mut next);
-        std::mem::swap(&mut gradient, &mut next_gradient);
+        advance(&mut history, (x, &mut next), (&mut gradient, &mut next_gradient));
         value = next_value;
     }
     limits.max_iter
 }
 
+/// Goes to the next point: remembers the step and exchanges the points and their gradients.
+pub(super) fn advance(
+    history: &mut Vec<Pair>,
+    (x, next): (&mut Vec<f64>, &mut Vec<f64>),
+    (gradient, next_gradient): (&mut Vec<f64>, &mut Vec<f64>),
+) {
+    let s: Vec<f64> = next.iter().zip(x.iter()).map(|(a, b)| a - b).collect();
+    let y: Vec<f64> = next_gradient.iter().zip(gradient.iter()).map(|(a, b)| a - b).collect();
+    remember(history, s, y);
+    std::mem::swap(x, next);
+    std::mem::swap(gradient, next_gradient);
+}
+
 /// Adds a step and its change of the gradient, unless the curvature along it is not above zero.
-pub(super) fn remember(history: &mut Vec<Pair>, s: Vec<f64>, y: Vec<f64>) {
+fn remember(history: &mut Vec<Pair>, s: Vec<f64>, y: Vec<f64>) {
     let sy = dot(&s, &y);
     if sy > 0.0 {
         if history.len() == MEMORY {

@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn with_all_rows_as_landmarks_products_are_the_kernel() {
         let x = fixture::x();
-        let columns: Vec<Vec<f32>> = x.columns().into_iter().map(|column| column.to_vec()).collect();
+        let columns = fixture::columns(&x);
         let data = Columns::new(15, columns.iter().map(Vec::as_slice).collect()).unwrap();
         // scikit-learn's kernels of rows 0 and 5, and 0 and 1, of the standardised table with gamma 0.25 and degree 3.
         for (kernel, expected) in KERNELS {
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn degenerate_tables_give_finite_features() {
         for x in fixture::nasty() {
-            let columns: Vec<Vec<f32>> = x.columns().into_iter().map(|column| column.to_vec()).collect();
+            let columns = fixture::columns(&x);
             let data = Columns::new(x.nrows(), columns.iter().map(Vec::as_slice).collect()).unwrap();
             for kernel in [Kernel::Gaussian, Kernel::Laplacian, Kernel::Polynomial] {
                 let params = NystroemParams { landmarks: 5, kernel, gamma: 10.0, degree: 4 };

@@ -4,7 +4,7 @@
 //! Within an orthant the penalty is linear, so L-BFGS steps along the pseudo-gradient, and a step that would leave the orthant
 //! stops at zero.
 
-use super::lbfgs::{ARMIJO, Limits, NOISE, Pair, dot, remember, two_loop};
+use super::lbfgs::{ARMIJO, Limits, NOISE, Pair, advance, dot, two_loop};
 
 /// Minimises `eval` plus `l1` times the magnitudes of the first `penalised` coordinates, from `x` in place; returns the iterations.
 ///
@@ -63,11 +63,7 @@ pub(super) fn minimise(
         let Some(next_value) = found else {
             return iteration;
         };
-        let s: Vec<f64> = next.iter().zip(x.iter()).map(|(a, b)| a - b).collect();
-        let y: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(a, b)| a - b).collect();
-        remember(&mut history, s, y);
-        std::mem::swap(x, &mut next);
-        std::mem::swap(&mut gradient, &mut next_gradient);
+        advance(&mut history, (x, &mut next), (&mut gradient, &mut next_gradient));
         value = next_value;
     }
     limits.max_iter

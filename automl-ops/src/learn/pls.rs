@@ -11,6 +11,7 @@ use ndarray::Array2;
 use super::LearnError;
 use super::affine::Affine;
 use super::columns::{Columns, Response, Standard, alive};
+use super::lbfgs::dot;
 use super::linalg::{eigen, fix_signs};
 
 /// Finds at most `n_components` components; fewer where the columns hold no more that varies with the target, but never none.
@@ -104,10 +105,6 @@ fn direction(cross: &Array2<f64>, start: f64) -> Result<Option<Vec<f64>>, LearnE
     Ok(Some(direction))
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
 fn norm<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
     values.map(|v| v * v).sum::<f64>().sqrt()
 }
@@ -121,7 +118,7 @@ mod tests {
     #[test]
     fn matches_scikit_learn() {
         let x = fixture::x();
-        let columns: Vec<Vec<f32>> = x.columns().into_iter().map(|column| column.to_vec()).collect();
+        let columns = fixture::columns(&x);
         let data = Columns::new(15, columns[1..].iter().map(Vec::as_slice).collect()).unwrap();
         let y = Response::values(&fixture::y(), 15).unwrap();
         let map = fit(&data, &y, 2, &Cancel::new()).unwrap();
@@ -136,7 +133,7 @@ mod tests {
     #[test]
     fn components_are_uncorrelated_and_few_where_there_is_no_more() {
         let x = fixture::x();
-        let columns: Vec<Vec<f32>> = x.columns().into_iter().map(|column| column.to_vec()).collect();
+        let columns = fixture::columns(&x);
         let data = Columns::new(15, columns.iter().map(Vec::as_slice).collect()).unwrap();
         let y = Response::classes(&CODES, 3, 15).unwrap();
         let out = fit(&data, &y, 9, &Cancel::new()).unwrap().transform(&data, &Cancel::new()).unwrap();
@@ -145,7 +142,7 @@ mod tests {
         let product: f32 = out[0].iter().zip(&out[1]).map(|(a, b)| a * b).sum();
         assert!(product.abs() < 1e-3, "{product}");
         for x in fixture::nasty() {
-            let columns: Vec<Vec<f32>> = x.columns().into_iter().map(|column| column.to_vec()).collect();
+            let columns = fixture::columns(&x);
             let data = Columns::new(x.nrows(), columns.iter().map(Vec::as_slice).collect()).unwrap();
             let codes: Vec<u32> = (0..x.nrows() as u32).collect();
             let y = Response::classes(&codes, x.nrows(), x.nrows()).unwrap();

@@ -104,10 +104,6 @@ mod tests {
     use super::*;
     use rand::RngExt;
 
-    fn columns(x: &Array2<f32>) -> Vec<Vec<f32>> {
-        x.columns().into_iter().map(|column| column.to_vec()).collect()
-    }
-
     #[test]
     fn equals_the_exact_components() {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
@@ -119,7 +115,7 @@ mod tests {
             for whiten in [false, true] {
                 let exact = pca::fit(x.view(), &PcaParams { n_components, whiten }, &Cancel::new()).unwrap();
                 let exact = exact.transform(x.view()).unwrap();
-                let data = columns(&x);
+                let data = fixture::columns(&x);
                 let data = Columns::new(x.nrows(), data.iter().map(Vec::as_slice).collect()).unwrap();
                 let params = RandomizedPcaParams { n_components, power_iterations: 3, whiten };
                 let map = fit(&data, &params, 1, &Cancel::new()).unwrap();
@@ -135,7 +131,7 @@ mod tests {
     #[test]
     fn degenerate_tables_give_one_component() {
         for x in fixture::nasty() {
-            let data = columns(&x);
+            let data = fixture::columns(&x);
             let data = Columns::new(x.nrows(), data.iter().map(Vec::as_slice).collect()).unwrap();
             let params = RandomizedPcaParams { n_components: 9, power_iterations: 1, whiten: true };
             let map = fit(&data, &params, 1, &Cancel::new()).unwrap();

@@ -9,7 +9,9 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, s};
 
 use super::LearnError;
-use super::common::{Sample, affine_blocks, centred_blocks, check_coef, check_input, check_targets, clamp_coef, plain, to_f32};
+use super::common::{
+    Sample, affine_blocks, centred_blocks, check_coef, check_from_zero, check_input, check_targets, clamp_coef, plain, to_f32,
+};
 use super::linalg::{Cholesky, add_gram};
 use super::scale::means;
 
@@ -51,9 +53,7 @@ pub fn fit(
     cancel: &Cancel,
 ) -> Result<Ridge, LearnError> {
     check_targets(y, x.nrows())?;
-    if !(params.alpha.is_finite() && params.alpha >= 0.0) {
-        return Err(LearnError::Param { name: "alpha", value: params.alpha, expected: "a finite number from 0" });
-    }
+    check_from_zero("alpha", params.alpha)?;
     let sample = Sample::new(x, weights)?;
     let y = sample.pick(y);
     let x = sample.x.view();

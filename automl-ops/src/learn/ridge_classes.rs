@@ -9,7 +9,7 @@ use ndarray::{Array2, ArrayView2, s};
 
 use super::LearnError;
 use super::calibrate::{self, calibrate};
-use super::common::{Sample, centred_blocks, check_codes, clamp_coef, plain, present};
+use super::common::{Sample, centred_blocks, check_codes, check_from_zero, clamp_coef, plain, present};
 use super::leave_one_out::{leverages, without};
 use super::linalg::{Cholesky, add_gram};
 use super::logistic::Logistic;
@@ -33,9 +33,7 @@ pub fn fit(
     cancel: &Cancel,
 ) -> Result<Logistic, LearnError> {
     check_codes(codes, classes, x.nrows())?;
-    if !(params.alpha.is_finite() && params.alpha >= 0.0) {
-        return Err(LearnError::Param { name: "alpha", value: params.alpha, expected: "a finite number from 0" });
-    }
+    check_from_zero("alpha", params.alpha)?;
     let sample = Sample::new(x, weights)?;
     let (codes, index) = present(&sample.pick(codes), classes);
     let (rows, columns) = sample.x.dim();

@@ -7,63 +7,7 @@ use automl_core::Cancel;
 use ndarray::{Array2, ArrayView2};
 
 use super::LearnError;
-use super::common::{Sample, check_fit, check_input, clamp_coef, plain, standard, to_f32};
-
-/// Means and scales of the columns.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scaler {
-    /// Mean of each column.
-    pub mean: Vec<f64>,
-    /// Standard deviation of each column, with the number of rows as divisor; 1 for a constant column.
-    pub scale: Vec<f64>,
-}
-
-impl Scaler {
-    /// Measures the columns of `x`. Every row counts the same.
-    ///
-    /// # Errors
-    /// An empty matrix, a value that is not finite, or a cancelled token.
-    pub fn fit(x: ArrayView2<'_, f32>, cancel: &Cancel) -> Result<Self, LearnError> {
-        check_fit(x)?;
-        let x = standard(x);
-        let (mean, variance) = moments(x.view(), None, cancel)?;
-        let scale = variance.iter().map(|&v| if v > 0.0 { v.sqrt() } else { 1.0 }).collect();
-        Ok(Self { mean, scale })
-    }
-
-    /// `(x - mean) / scale`, clipped to finite numbers.
-    ///
-    /// # Errors
-    /// Another number of columns than at fit time, or a value that is not finite.
-    pub fn transform(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, LearnError> {
-        check_input(x, self.mean.len())?;
-        let inverse: Vec<f64> = self.scale.iter().map(|s| 1.0 / s).collect();
-        let mut out = Array2::zeros(x.raw_dim());
-        for (mut to, from) in out.outer_iter_mut().zip(x.outer_iter()) {
-            for (((to, &from), mean), inverse) in to.iter_mut().zip(from).zip(&self.mean).zip(&inverse) {
-                *to = to_f32((f64::from(from) - mean) * inverse);
-            }
-        }
-        Ok(out)
-    }
-
-    /// Validates the fields after loading.
-    ///
-    /// # Errors
-    /// [`LearnError::Corrupt`] where lengths differ, a number is not finite or a scale is not above zero.
-    pub fn check(&self) -> Result<(), LearnError> {
-        let problem = if self.mean.len() != self.scale.len() {
-            "`mean` and `scale` differ in length"
-        } else if self.mean.iter().any(|v| !v.is_finite()) {
-            "a mean is not finite"
-        } else if !self.scale.iter().all(|&v| v.is_finite() && v > 0.0) {
-            "a scale is not a finite number above zero"
-        } else {
-            return Ok(());
-        };
-        Err(LearnError::Corrupt { model: "scaler", problem })
-    }
-}
+use super::common::{Sample, clamp_coef, plain, to_f32};
 
 /// Mean, variance (divisor: their number) and number of the values of one column that are not `NaN`.
 ///
@@ -182,15 +126,13 @@ mod tests {
     #[test]
     fn matches_the_definition_and_leaves_constants_alone() {
         let x = array![[1.0f32, 0.1, 1e30], [3.0, 0.1, -1e30], [8.0, 0.1, 0.0]];
-        let scaler = Scaler::fit(x.view(), &Cancel::new()).unwrap();
-        assert_eq!(scaler.mean[0], 4.0);
-        assert!((scaler.scale[0] - (26.0f64 / 3.0).sqrt()).abs() < 1e-12);
-        assert_eq!(scaler.scale[1], 1.0);
-        let z = scaler.transform(x.view()).unwrap();
+        let Standard { z, mean, inverse } = Standard::new(&Sample::new(x.view(), None).unwrap(), &Cancel::new()).unwrap();
+        assert_eq!(mean[0], 4.0);
+        assert!((1.0 / inverse[0] - (26.0f64 / 3.0).sqrt()).abs() < 1e-12);
+        assert_eq!(inverse[1], 0.0);
         assert!(z.iter().all(|v| v.abs() < 2.0));
         assert_eq!(z.column(1).to_vec(), vec![0.0; 3]);
         assert!((z.column(2)[0] - 1.5f32.sqrt()).abs() < 1e-6);
-        scaler.check().unwrap();
     }
 
     #[test]
@@ -213,15 +155,11 @@ mod tests {
     #[test]
     fn bad_input_is_an_error() {
         let cancel = Cancel::new();
-        assert!(Scaler::fit(Array2::zeros((0, 3)).view(), &cancel).is_err());
-        assert!(matches!(
-            Scaler::fit(array![[1.0f32, f32::NAN]].view(), &cancel),
-            Err(LearnError::NotFinite { row: 0, column: 1, .. })
-        ));
-        let scaler = Scaler::fit(array![[1.0f32, 2.0]].view(), &cancel).unwrap();
-        assert!(matches!(scaler.transform(array![[1.0f32]].view()), Err(LearnError::Columns { expected: 2, found: 1 })));
-        assert!(Scaler { mean: vec![0.0], scale: vec![0.0] }.check().is_err());
+        assert!(Sample::new(Array2::zeros((0, 3)).view(), None).is_err());
+        let spoilt = array![[1.0f32, f32::NAN]];
+        assert!(matches!(Sample::new(spoilt.view(), None), Err(LearnError::NotFinite { row: 0, column: 1, .. })));
         cancel.cancel();
-        assert_eq!(Scaler::fit(array![[1.0f32]].view(), &cancel), Err(LearnError::Cancelled));
+        let x = array![[1.0f32]];
+        assert!(matches!(Standard::new(&Sample::new(x.view(), None).unwrap(), &cancel), Err(LearnError::Cancelled)));
     }
 }

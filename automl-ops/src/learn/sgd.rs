@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::LearnError;
-use super::calibrate::{self, calibrate};
+use super::calibrate;
 use super::common::{Sample, check_codes, check_targets, clamp_coef, present};
 use super::lasso::standard_target;
 use super::logistic::Logistic;
@@ -115,11 +115,7 @@ pub fn fit_classes(
     }
     let mut model = Logistic { classes, codes, coef, intercept, iterations: 0 };
     if params.robust {
-        let stride = sample.x.nrows().div_ceil(calibrate::ROWS);
-        let scores = model.scores(sample.x.slice(ndarray::s![..;stride, ..]));
-        let index: Vec<usize> = index.iter().step_by(stride).copied().collect();
-        let w: Vec<f64> = sample.w.iter().step_by(stride).copied().collect();
-        calibrate(scores.view(), &index, &w).fold_into(&mut model.coef, &mut model.intercept);
+        calibrate::on_training_rows(&mut model, sample.x.view(), &index, &sample.w);
     }
     Ok(model)
 }

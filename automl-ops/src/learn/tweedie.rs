@@ -7,7 +7,7 @@ use automl_core::Cancel;
 use ndarray::ArrayView2;
 
 use super::LearnError;
-use super::common::{Sample, check_targets};
+use super::common::{Sample, check_from_zero, check_targets};
 use super::glm::{Loss, Problem};
 use super::lbfgs::Limits;
 use super::ridge::Ridge;
@@ -29,9 +29,7 @@ pub fn fit(
     if !(1.0..2.0).contains(&power) {
         return Err(LearnError::Param { name: "power", value: power, expected: "a number from 1 to below 2" });
     }
-    if !(alpha.is_finite() && alpha >= 0.0) {
-        return Err(LearnError::Param { name: "alpha", value: alpha, expected: "a finite number from 0" });
-    }
+    check_from_zero("alpha", alpha)?;
     let sample = Sample::new(x, weights)?;
     let y = sample.pick(y);
     if let Some(&value) = y.iter().find(|y| **y < 0.0) {

@@ -6,16 +6,9 @@ use automl_core::Cancel;
 use rayon::prelude::*;
 
 use crate::frame::{Column, Frame, MISSING, Values};
+use crate::learn::columns::bounded;
 use crate::operator::{Fit, Fitted, OperatorError};
 use crate::state::{Array, State};
-
-/// Largest magnitude of a number between operators.
-pub(super) const LIMIT: f64 = 1e18;
-
-/// The nearest number that an operator may emit; `NaN` becomes 0.
-pub(super) fn bounded(value: f64) -> f32 {
-    if value.is_nan() { 0.0 } else { value.clamp(-LIMIT, LIMIT) as f32 }
-}
 
 /// A shared column of numbers.
 pub(super) fn numbers(values: Vec<f32>) -> Arc<Column> {

@@ -4,10 +4,11 @@ use std::f64::consts::TAU;
 
 use automl_core::{Cancel, Param, Params};
 
-use super::columnwise::{Types, bounded, go_on, numbers};
+use super::columnwise::{Types, go_on, numbers};
 use crate::cost::{Cost, Shape};
 use crate::frame::{Frame, Values, civil};
 use crate::kinds::RAW;
+use crate::learn::columns::bounded;
 use crate::operator::{Fit, Fitted, OperatorError, TabularOperator};
 use crate::state::{Array, State};
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use automl_core::{Cancel, Param, Params};
 use rayon::prelude::*;
 
-use super::columnwise::{bounded, each_column, go_on, numbers};
+use super::columnwise::{each_column, go_on, numbers};
 use super::has_missing;
 use crate::cost::{Cost, Shape};
 use crate::frame::{Column, Frame};
 use crate::kinds::{DENSE, NUMERIC};
+use crate::learn::columns::bounded;
 use crate::learn::quantile::sorted;
 use crate::learn::scale::present_moments;
 use crate::operator::{Fit, Fitted, OperatorError, TabularOperator};

@@ -3,7 +3,8 @@
 use automl_core::{Cancel, Param, Params};
 
 use super::damaged;
-use super::shared::{columns, frame, number, put_standard, response, standard};
+use super::number;
+use super::shared::{columns, frame, put_standard, response, standard};
 use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::DENSE;
@@ -32,7 +33,7 @@ impl TabularOperator for Interactions {
     }
 
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
-        let (paired, made) = (shape.columns.min(PAIRED as f64), number(params, "columns"));
+        let (paired, made) = (shape.columns.min(PAIRED as f64), number(params, "columns", 0.0));
         let each = 1.2e-9 * shape.rows.min(ROWS as f64);
         Cost::of_cells(shape, 3.0, 0.0)
             .and_seconds(each * (4.0 * 0.5 * paired * paired + shape.columns) + 2e-9 * made * shape.rows)

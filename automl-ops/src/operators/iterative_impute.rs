@@ -1,10 +1,10 @@
 //! Fills missing numbers by regressions on the other columns, in rounds.
 
-use automl_core::{Cancel, Param, Params, Value};
+use automl_core::{Cancel, Param, Params};
 
 use super::columnwise::{check_rows, each_column};
-use super::damaged;
 use super::impute::{fill_rows, indicated, indicator, load_indicators};
+use super::{damaged, number};
 use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::{DENSE, NUMERIC};
@@ -39,7 +39,7 @@ struct Filler {
 
 impl TabularOperator for IterativeImpute {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
-        let int = |name: &str| if let Some(Value::Int(value)) = params.get(name) { *value as f64 } else { 10.0 };
+        let int = |name: &str| number(params, name, 10.0);
         let (rounds, predictors) = (int("rounds"), int("predictors").min(shape.columns));
         let rows = shape.rows.min(ROWS as f64);
         // A third of the columns have gaps.

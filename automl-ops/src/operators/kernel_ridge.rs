@@ -3,7 +3,7 @@
 use automl_core::{Cancel, Param, Params, Value};
 
 use super::rbf_svm::{load_support, save_support};
-use super::{Thinned, class_weight, damaged};
+use super::{class_weight, damaged, thinned};
 use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::{DENSE, PREDICTION};
@@ -39,7 +39,7 @@ impl FittedKernel {
         if fit.x.rows() != fit.y.len() {
             return Err(OperatorError::Shape { what: "targets", expected: fit.x.rows(), found: fit.y.len() });
         }
-        let thinned = Thinned::new(fit, rows);
+        let thinned = thinned(fit, rows);
         let x = thinned.x.matrix()?;
         let weights = thinned.weights.as_deref();
         let model = match &thinned.y {

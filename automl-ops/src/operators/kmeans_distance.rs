@@ -4,7 +4,8 @@ use automl_core::{Cancel, Param, Params};
 use ndarray::Array2;
 
 use super::damaged;
-use super::shared::{columns, frame, number, put_standard, standard};
+use super::number;
+use super::shared::{columns, frame, put_standard, standard};
 use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::DENSE;
@@ -28,7 +29,7 @@ struct FittedKmeans(KMeans);
 
 impl TabularOperator for KmeansDistance {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
-        let count = number(params, "clusters");
+        let count = number(params, "clusters", 0.0);
         let rows = shape.rows.min(sampled(shape.columns as usize) as f64);
         // Each draw of a centre tries a few; some ten or twenty iterations follow.
         Cost::of_cells(shape, 7.0 + 0.5 * count, 0.0)

@@ -31,7 +31,7 @@ impl TabularOperator for Lasso {
     }
 
     fn cost(&self, shape: &Shape, _: &Params) -> Cost {
-        if shape.columns <= shape.rows.min(4096.0) { linear::gram(shape) } else { linear::passes(shape, 200.0) }
+        linear::descent(shape)
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

@@ -59,6 +59,16 @@ impl Fitted for LinearValues {
     }
 }
 
+/// The cost of coordinate descent: on the Gram matrix, or in passes over the rows where the columns are many.
+pub(super) fn descent(shape: &Shape) -> Cost {
+    if shape.columns <= shape.rows.min(4096.0) { gram(shape) } else { passes(shape, 200.0) }
+}
+
+/// The cost of a table of classes and columns, calibrated on training rows.
+pub(super) fn counted(shape: &Shape) -> Cost {
+    passes(shape, 2.0).and_seconds(2.5e-7 * shape.rows.min(8192.0) * shape.classes)
+}
+
 /// Reads what either form wrote.
 pub(super) fn load(state: &State) -> Result<Box<dyn Fitted>, OperatorError> {
     if state.values.contains_key("classes") { load_classes(state) } else { load_values(state) }

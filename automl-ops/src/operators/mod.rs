@@ -87,6 +87,7 @@ use automl_core::{Cancel, Param, Params, Value};
 
 use crate::frame::{Frame, Values};
 use crate::operator::{Fit, Fitted, OperatorError, Target};
+use crate::pipeline::{Data, Part};
 use crate::state::State;
 use crate::tree::forest::{Criterion, Forest, ForestParams};
 use crate::tree::{self, bins::Bins};
@@ -114,29 +115,16 @@ fn sampled(fit: &Fit<'_>, most: usize) -> Option<Vec<u32>> {
     Some(picked)
 }
 
-/// A seeded sample of the rows of a fit: features, target and weights.
-struct Thinned {
-    x: Frame,
-    y: Target,
-    weights: Option<Vec<f32>>,
-}
-
-impl Thinned {
-    /// At most `most` rows.
-    fn new(fit: &Fit<'_>, most: usize) -> Self {
-        let weights = fit.row_weights();
-        match sampled(fit, most) {
-            None => Self { x: fit.x.clone(), y: fit.y.clone(), weights: weights.map(std::borrow::Cow::into_owned) },
-            Some(rows) => {
-                let pick = |w: std::borrow::Cow<'_, [f32]>| -> Vec<f32> {
-                    rows.iter().filter_map(|&row| w.get(row as usize).copied()).collect()
-                };
-                // A sample without any weight counts its rows alike.
-                let weights = weights.map(pick).filter(|w| w.iter().any(|&w| w > 0.0));
-                Self { x: fit.x.take(&rows), y: fit.y.take(&rows), weights }
-            }
-        }
-    }
+/// At most `most` rows of a fit, a seeded sample, with the weights that their classes give them.
+fn thinned(fit: &Fit<'_>, most: usize) -> Part {
+    let weights = fit.row_weights();
+    let Some(rows) = sampled(fit, most) else {
+        return Part { x: fit.x.clone(), y: fit.y.clone(), weights: weights.map(std::borrow::Cow::into_owned) };
+    };
+    let mut part = Data { x: fit.x, y: fit.y, weights: weights.as_deref() }.take(&rows);
+    // A sample without any weight counts its rows alike.
+    part.weights = part.weights.filter(|weights| weights.iter().any(|&weight| weight > 0.0));
+    part
 }
 
 /// What trees learn from: the columns in bins, and the target as they want it.

@@ -2,10 +2,11 @@
 
 use automl_core::{Cancel, Param, Params};
 
-use super::columnwise::{bounded, check_rows, go_on, map_columns, numbers};
+use super::columnwise::{check_rows, go_on, map_columns, numbers};
 use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::DENSE;
+use crate::learn::columns::bounded;
 use crate::operator::{Fit, Fitted, OperatorError, TabularOperator};
 use crate::state::State;
 

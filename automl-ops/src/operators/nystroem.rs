@@ -3,7 +3,8 @@
 use automl_core::{Cancel, Param, Params, Value};
 
 use super::damaged;
-use super::shared::{columns, frame, number, put_standard, standard};
+use super::number;
+use super::shared::{columns, frame, put_standard, standard};
 use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::DENSE;
@@ -30,7 +31,7 @@ struct FittedNystroem(nystroem::Nystroem);
 
 impl TabularOperator for Nystroem {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
-        let count = number(params, "landmarks").min(shape.rows);
+        let count = number(params, "landmarks", 0.0).min(shape.rows);
         let pair = if params.get("kernel") == Some(&Value::Text("laplacian".into())) { 0.25 } else { 0.04 };
         Cost::of_cells(shape, 4.0 + pair * count, 0.0)
             .and_seconds(1e-9 * (shape.rows * count * (4.0 + 0.06 * count) + 0.6 * count.powi(3)))

@@ -2,7 +2,8 @@
 
 use automl_core::{Param, Params};
 
-use super::shared::{FittedAffine, columns, number, response};
+use super::number;
+use super::shared::{FittedAffine, columns, response};
 use crate::cost::{Cost, Shape};
 use crate::kinds::DENSE;
 use crate::learn::pls;
@@ -27,7 +28,7 @@ impl TabularOperator for Pls {
     }
 
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
-        let components = number(params, "components").min(shape.columns);
+        let components = number(params, "components", 0.0).min(shape.columns);
         let outputs = if shape.classes > 2.0 { shape.classes } else { 1.0 };
         let side = outputs.min(shape.columns);
         Cost::of_cells(shape, 3.0 + 1.2 * components, 0.0)

@@ -10,7 +10,8 @@ use automl_core::{Cancel, Param, Params, Value};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::shared::{columns, number, put_standard, standard};
+use super::number;
+use super::shared::{columns, put_standard, standard};
 use crate::cost::{Cost, Shape};
 use crate::frame::{Column, Frame, Values};
 use crate::kinds::DENSE;
@@ -43,7 +44,7 @@ impl TabularOperator for Polynomial {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let squares = params.get("squares") == Some(&Value::Bool(true));
         let pairs = 0.5 * shape.columns * (shape.columns + if squares { 1.0 } else { -1.0 });
-        let products = number(params, "products").min(pairs.max(0.0));
+        let products = number(params, "products", 0.0).min(pairs.max(0.0));
         Cost::of_cells(shape, 6.0, 4.0)
             .and_seconds(1e-9 * products * shape.rows)
             .and_bytes(4.0 * products * shape.rows + 1e5)

@@ -2,11 +2,12 @@
 
 use automl_core::{Cancel, Params};
 
-use super::columnwise::{bounded, check_rows, each_column, map_columns, numbers};
+use super::columnwise::{check_rows, each_column, map_columns, numbers};
 use super::damaged;
 use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::DENSE;
+use crate::learn::columns::bounded;
 use crate::learn::power::Power;
 use crate::learn::quantile::{ROWS, sample_rows};
 use crate::operator::{Fit, Fitted, OperatorError, TabularOperator};

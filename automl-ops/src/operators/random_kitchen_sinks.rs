@@ -4,7 +4,8 @@ use automl_core::{Cancel, Param, Params};
 use ndarray::Array2;
 
 use super::damaged;
-use super::shared::{columns, frame, number, put_standard, standard};
+use super::number;
+use super::shared::{columns, frame, put_standard, standard};
 use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::DENSE;
@@ -31,7 +32,7 @@ struct FittedWaves(Waves);
 
 impl TabularOperator for RandomKitchenSinks {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
-        let count = number(params, "features");
+        let count = number(params, "features", 0.0);
         Cost::of_cells(shape, 4.0 + 0.04 * count, 0.0)
             .and_seconds(1e-9 * count * (8.0 * shape.rows + 30.0 * shape.columns))
             .and_bytes(8.0 * shape.rows * count + 4.0 * count * shape.columns + 1e6)

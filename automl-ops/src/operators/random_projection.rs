@@ -3,7 +3,8 @@
 
 use automl_core::{Param, Params, Value};
 
-use super::shared::{FittedAffine, columns, number};
+use super::number;
+use super::shared::{FittedAffine, columns};
 use crate::cost::{Cost, Shape};
 use crate::kinds::DENSE;
 use crate::learn::random_features::{self, Entries};
@@ -26,7 +27,7 @@ crate::tabular_operator!(RandomProjection);
 
 impl TabularOperator for RandomProjection {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
-        let components = number(params, "components").min(shape.columns);
+        let components = number(params, "components", 0.0).min(shape.columns);
         let each = match params.get("entries") {
             Some(Value::Text(entries)) if entries == "sparse" => 0.5 / shape.columns.sqrt(),
             Some(Value::Text(entries)) if entries == "third" => 0.15,

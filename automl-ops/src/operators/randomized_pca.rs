@@ -2,7 +2,8 @@
 
 use automl_core::{Param, Params};
 
-use super::shared::{FittedAffine, columns, number};
+use super::number;
+use super::shared::{FittedAffine, columns};
 use crate::cost::{Cost, Shape};
 use crate::kinds::DENSE;
 use crate::learn::randomized_pca::{self, RandomizedPcaParams};
@@ -25,9 +26,9 @@ crate::tabular_operator!(RandomizedPca);
 
 impl TabularOperator for RandomizedPca {
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
-        let components = number(params, "components").min(shape.columns);
+        let components = number(params, "components", 0.0).min(shape.columns);
         let directions = (components + 10.0).min(shape.columns);
-        let passes = number(params, "power_iterations") + 1.0;
+        let passes = number(params, "power_iterations", 0.0) + 1.0;
         Cost::of_cells(shape, 2.0 * (passes + 2.0) + 0.2 * directions * (passes + 1.0), 0.0)
             .and_seconds(1e-9 * passes * shape.columns * directions * directions)
             .and_bytes(16.0 * shape.columns * directions + 8.0 * shape.rows * components + 1e6)

@@ -3,7 +3,7 @@
 use automl_core::{Cancel, Param, Params, Value};
 use ndarray::Array2;
 
-use super::{Thinned, class_weight, damaged};
+use super::{class_weight, damaged, thinned};
 use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::{DENSE, PREDICTION};
@@ -71,7 +71,7 @@ impl TabularOperator for RbfSvm {
         if fit.x.rows() != fit.y.len() {
             return Err(OperatorError::Shape { what: "targets", expected: fit.x.rows(), found: fit.y.len() });
         }
-        let thinned = Thinned::new(fit, ROWS);
+        let thinned = thinned(fit, ROWS);
         let x = thinned.x.matrix()?;
         let weights = thinned.weights.as_deref();
         Ok(Box::new(match &thinned.y {

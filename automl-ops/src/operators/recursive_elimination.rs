@@ -2,7 +2,8 @@
 
 use automl_core::{Param, Params};
 
-use super::shared::{Selected, columns, number, response, share, share_of};
+use super::number;
+use super::shared::{Selected, columns, response, share, share_of};
 use crate::cost::{Cost, Shape};
 use crate::kinds::DENSE;
 use crate::learn::eliminate::{self, EliminateParams, sampled};
@@ -35,7 +36,7 @@ impl TabularOperator for RecursiveElimination {
         let keep = share_of(params, "keep", shape.columns);
         // Systems shrink from step to step, and their cost with the cube of the columns left.
         let left = (keep / shape.columns).powi(3);
-        let systems = ((1.0 - left) / (3.0 * number(params, "step").max(0.01))).max(1.0);
+        let systems = ((1.0 - left) / (3.0 * number(params, "step", 0.0).max(0.01))).max(1.0);
         let system = square * (0.015 * shape.columns + 5.0 + 0.3 * outputs);
         Cost::of_cells(shape, 1.5, 0.0)
             .and_seconds(1e-9 * (rows * shape.columns * (1.0 + 0.04 * shape.columns) + systems * system))

@@ -2,10 +2,11 @@
 
 use automl_core::{Cancel, Params};
 
-use super::columnwise::{bounded, check_rows, each_column, go_on, numbers};
+use super::columnwise::{check_rows, each_column, go_on, numbers};
 use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::NUMERIC;
+use crate::learn::columns::bounded;
 use crate::learn::scale::present_moments;
 use crate::operator::{Fit, Fitted, OperatorError, TabularOperator};
 use crate::state::{Array, State};

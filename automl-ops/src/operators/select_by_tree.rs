@@ -3,7 +3,8 @@
 use automl_core::{Param, Params};
 
 use super::TreeData;
-use super::shared::{Selected, number};
+use super::number;
+use super::shared::Selected;
 use crate::cost::{Cost, Shape};
 use crate::kinds::DENSE;
 use crate::learn::columns::sample;
@@ -36,10 +37,10 @@ impl TabularOperator for SelectByTree {
 
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
         let rows = shape.rows.min(ROWS as f64);
-        let work = number(params, "trees") * rows * (rows + 2.0).log2();
+        let work = number(params, "trees", 0.0) * rows * (rows + 2.0).log2();
         Cost::of_cells(shape, 20.0, 1.0)
             .and_seconds(1e-9 * work * (7.0 * shape.columns.sqrt() + 4.0 * shape.classes))
-            .and_bytes(number(params, "trees") * rows * (8.0 + 2.0 * shape.classes) + 1e6)
+            .and_bytes(number(params, "trees", 0.0) * rows * (8.0 + 2.0 * shape.classes) + 1e6)
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use automl_core::Cancel;
 
-use super::damaged;
+use super::{damaged, number};
 use crate::frame::{Column, Frame, Values};
 use crate::learn::affine::{Affine, Weights};
 use crate::learn::columns::{Columns, Response, Standard};
@@ -38,16 +38,7 @@ pub(super) fn share(fit: &Fit<'_>, name: &str, of: usize) -> Result<usize, Opera
 
 /// What a share of a number of columns is in a cost.
 pub(super) fn share_of(params: &automl_core::Params, name: &str, of: f64) -> f64 {
-    (number(params, name) * of).ceil().max(1.0)
-}
-
-/// A number among the parameters, 0 where there is none.
-pub(super) fn number(params: &automl_core::Params, name: &str) -> f64 {
-    match params.get(name) {
-        Some(automl_core::Value::Float(value)) => *value,
-        Some(automl_core::Value::Int(value)) => *value as f64,
-        _ => 0.0,
-    }
+    (number(params, name, 0.0) * of).ceil().max(1.0)
 }
 
 /// Adds a standardisation to a state.

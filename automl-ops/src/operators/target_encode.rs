@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use automl_core::{Cancel, Param, Params, Value};
 
-use super::columnwise::{bounded, check_rows, go_on, lookup, numbers};
+use super::columnwise::{check_rows, go_on, lookup, numbers};
 use super::encoding::{Tables, encode};
 use crate::cost::{Cost, Shape};
 use crate::frame::{Column, Frame, MISSING, Values};
 use crate::kinds::{NUMERIC, RAW};
+use crate::learn::columns::bounded;
 use crate::operator::{Fit, Fitted, OperatorError, TabularOperator, Target};
 use crate::state::{Array, State};
 

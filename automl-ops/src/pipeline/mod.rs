@@ -84,9 +84,12 @@ pub struct Data<'a> {
 
 /// Some of the rows, copied.
 pub struct Part {
-    x: Frame,
-    y: Target,
-    weights: Option<Vec<f32>>,
+    /// Their features.
+    pub x: Frame,
+    /// Their target.
+    pub y: Target,
+    /// How much each counts.
+    pub weights: Option<Vec<f32>>,
 }
 
 impl Data<'_> {
