@@ -174,7 +174,7 @@ pub struct Validated {
 impl Validated {
     /// About the bytes that the fitted pipelines take.
     pub fn bytes(&self) -> usize {
-        self.pipelines.iter().flat_map(Pipeline::save).map(|state| 500 + state.bytes()).sum()
+        self.pipelines.iter().map(Pipeline::bytes).sum()
     }
 }
 

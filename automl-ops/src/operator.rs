@@ -265,6 +265,13 @@ pub trait Fitted: Send + Sync {
 
     /// Writes what `load` needs.
     fn save(&self, state: &mut State);
+
+    /// Bytes of the arrays that [`Fitted::save`] writes. Default: writes them to count them; what can be large counts at once.
+    fn bytes(&self) -> usize {
+        let mut state = State::default();
+        self.save(&mut state);
+        state.bytes()
+    }
 }
 
 /// The behaviour of an operator on tables.

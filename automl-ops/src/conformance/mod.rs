@@ -156,6 +156,9 @@ impl Checked<'_> {
 
         let mut state = State::default();
         fitted.save(&mut state);
+        if fitted.bytes() != state.bytes() {
+            return Err(format!("says that it saves {} bytes, and saves {}", fitted.bytes(), state.bytes()));
+        }
         let text = serde_json::to_string(&state.values).map_err(|error| format!("its state is no JSON: {error}"))?;
         state.values = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         let loaded = self.op.load(&state).map_err(|error| format!("cannot load what it saved: {error}"))?;

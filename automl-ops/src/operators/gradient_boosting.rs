@@ -90,4 +90,8 @@ impl Fitted for FittedBooster {
     fn save(&self, state: &mut State) {
         state.put_parts(self.0.to_parts());
     }
+
+    fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
 }

@@ -182,6 +182,10 @@ impl Fitted for FittedForest {
     fn save(&self, state: &mut State) {
         state.put_parts(self.0.to_parts());
     }
+
+    fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
 }
 
 /// A number among parameters that a cost is asked for.

@@ -11,7 +11,9 @@ use automl_core::{Cancel, Stopwatch};
 
 use crate::frame::{Column, Frame, Values};
 use crate::operator::{Fitted, OperatorError};
-use crate::state::State;
+
+/// Bytes of a fitted operator beside its arrays, about.
+pub(super) const SMALL: usize = 500;
 
 /// Fitted operators and frames, shared by the candidates and workers of a study.
 pub struct Cache {
@@ -76,7 +78,7 @@ impl Cache {
         cancel: &Cancel,
         make: impl FnOnce() -> Result<Arc<dyn Fitted>, OperatorError>,
     ) -> Result<Arc<dyn Fitted>, OperatorError> {
-        let make = || make().map(|fitted| (state_bytes(fitted.as_ref()), Work::Fitted(fitted)));
+        let make = || make().map(|fitted| (SMALL + fitted.bytes(), Work::Fitted(fitted)));
         match self.get(key, cancel, make)? {
             Work::Fitted(fitted) => Ok(fitted),
             Work::Frames(_) => Err(OperatorError::state("two pieces of work share a key")),
@@ -173,13 +175,6 @@ fn column_bytes(column: &Column) -> usize {
         Values::DateTime(values) => 8 * values.len(),
         Values::Text(texts) => texts.iter().map(|text| 32 + text.as_ref().map_or(0, |text| text.len())).sum(),
     }
-}
-
-/// About the bytes that a fitted operator takes: those of its state.
-fn state_bytes(fitted: &dyn Fitted) -> usize {
-    let mut state = State::default();
-    fitted.save(&mut state);
-    500 + state.bytes()
 }
 
 #[cfg(test)]

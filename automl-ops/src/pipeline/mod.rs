@@ -280,6 +280,11 @@ impl Pipeline {
         self.vertices.iter().map(save).collect()
     }
 
+    /// About the bytes that the fitted operators take.
+    pub fn bytes(&self) -> usize {
+        self.vertices.iter().map(|vertex| cache::SMALL + vertex.fitted.bytes()).sum()
+    }
+
     /// Reads a fitted pipeline back; `width` numbers a prediction.
     ///
     /// # Errors

@@ -72,6 +72,13 @@ impl Trees {
         parts.push(("importance".into(), PartData::F32(self.importance.clone())));
     }
 
+    /// Bytes of what [`Trees::write`] writes.
+    pub(super) fn bytes(&self) -> usize {
+        let words = self.roots.len() + 4 * self.nodes.len() + self.sets.iter().map(|set| set.len()).sum::<usize>();
+        let words = words + self.leaves.len() + self.columns.len() + self.importance.len();
+        4 * words + self.columns.iter().flatten().map(|bins| bins.len()).sum::<usize>()
+    }
+
     /// Reads and checks what [`Trees::write`] wrote, with `width` numbers a leaf.
     pub(super) fn read(parts: &Parts, width: usize) -> Result<Self, TreeError> {
         let levels = integers(parts, "levels")?;

@@ -392,6 +392,11 @@ impl Booster {
         parts
     }
 
+    /// Bytes of the saved form.
+    pub fn bytes(&self) -> usize {
+        8 + 4 * self.base.len() + self.trees.bytes()
+    }
+
     /// Reads [`Booster::to_parts`].
     ///
     /// # Errors

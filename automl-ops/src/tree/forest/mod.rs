@@ -202,6 +202,11 @@ impl Forest {
         parts
     }
 
+    /// Bytes of the saved form.
+    pub fn bytes(&self) -> usize {
+        8 + self.trees.bytes()
+    }
+
     /// Reads [`Forest::to_parts`].
     ///
     /// # Errors
