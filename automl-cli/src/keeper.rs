@@ -15,8 +15,8 @@ use automl_ops::{About, Metric, Model, Training, Validated};
 use crate::error::CliError;
 use crate::output;
 
-/// Bytes for the models of candidates that may be joined, beside those of the training table.
-const ROOM: usize = 96 << 20;
+/// Bytes for the models of candidates that may be joined, beside half of those of the training table.
+const ROOM: usize = 64 << 20;
 
 /// The best candidates of a run so far, shared between the study's observer and the end of the run.
 #[derive(Clone)]
@@ -82,6 +82,11 @@ impl Keeper {
                 .map_err(|error| keeper.unwritten(&error))?;
         }
         Ok(keeper)
+    }
+
+    /// Bytes of the models that are kept; more only where the best alone takes more.
+    pub fn room(&self) -> u64 {
+        (ROOM + self.training.x.bytes() / 2) as u64
     }
 
     /// What the file holds where nothing was found.
@@ -225,8 +230,8 @@ impl Observer for Keeper {
             if best.kept.len() < self.members.max(1) || loss < last {
                 let (genotype, bytes) = (trial.genotype.clone(), validated.bytes());
                 let score = trial.metrics.get(self.metric.name()).copied();
-                let room = ROOM + 4 * self.training.rows() * self.training.x.columns().len();
-                best.add(Kept { loss, score, genotype, validated, seconds: trial.seconds, bytes }, self.members, room);
+                let kept = Kept { loss, score, genotype, validated, seconds: trial.seconds, bytes };
+                best.add(kept, self.members, self.room() as usize);
             }
         }
         self.write_folds(&mut best);

@@ -2,8 +2,14 @@
 
 use std::fs;
 
-/// Share of the memory that a run may take.
+/// Share of the memory of the machine that a run may take.
 const SHARE: f64 = 0.8;
+/// Bytes of a run whose data is small; with what prices do not foresee, it stays below 300 MB.
+const SMALL: u64 = 260_000_000;
+/// Bytes of a run for each byte of the data.
+const EACH: u64 = 6;
+/// Bytes of the program without data.
+pub const PROGRAM: u64 = 80_000_000;
 
 /// Bytes of memory that the process uses now.
 pub fn used() -> Option<u64> {
@@ -14,6 +20,13 @@ pub fn used() -> Option<u64> {
 pub fn peak() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     kilobytes(&status, "VmHWM:")
+}
+
+/// The bytes that a run on a table of `data` bytes may use where its config says nothing: enough for any pipeline that keeps to
+/// the scale of the table, and never more than four fifths of what the machine has.
+pub fn limit_for(data: u64) -> u64 {
+    let wanted = SMALL.saturating_add(data.saturating_mul(EACH));
+    default_limit().map_or(wanted, |most| wanted.min(most))
 }
 
 /// The bytes that a run may use where its config says nothing: four fifths of what the machine has, or the control group of the

@@ -169,7 +169,10 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         patience: config.study.patience,
         target: config.study.target.and_then(|target| Some(objectives.first()?.loss(target))),
         trial_time: config.study.trial_time(),
-        memory: config.study.memory_limit.or_else(memory::default_limit),
+        memory: config.study.memory_limit.or_else(|| memory_for(&config, &built)),
+        reserved: built.table.as_ref().map_or(0, |table| table.held_bytes())
+            + keeper.as_ref().map_or(0, Keeper::room)
+            + memory::PROGRAM,
     };
     study.memory_probe = Some(Box::new(memory::used));
     let plan = Plan { objective: first(&objectives)?, deadline, trials: config.study.trials };
@@ -187,6 +190,7 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         let until = if interrupted { Some(Instant::now() + Duration::from_secs(1)) } else { end.map(|end| end - WRITING) };
         let cancel = if interrupted { automl_core::Cancel::new() } else { signals.token().clone() };
         let seed = seed_of(config.seed, "evaluate", 0);
+        built.table.iter().for_each(|table| table.release());
         let (what, honest) = keeper.finish(until, &cancel, seed)?;
         (made, score) = (Some(what), honest);
     }
@@ -206,6 +210,13 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         peak_memory: memory::peak(),
         seconds: start.elapsed().as_secs_f64(),
     })
+}
+
+/// The memory of a run whose config says nothing about it.
+fn memory_for(config: &RunConfig, built: &Built) -> Option<u64> {
+    let Some(table) = &built.table else { return memory::default_limit() };
+    let file = config.tabular().and_then(|tabular| std::fs::metadata(tabular.train).ok()).map_or(0, |file| file.len());
+    Some(memory::limit_for(file.max(table.training().x.bytes() as u64)))
 }
 
 fn first(objectives: &[Objective]) -> Result<Objective, CliError> {

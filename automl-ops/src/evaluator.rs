@@ -213,6 +213,22 @@ impl TabularEvaluator {
         self.cache.stats()
     }
 
+    /// Bytes that the table, its folds and the shared work take at most, as a number of sizes alone.
+    pub fn held_bytes(&self) -> u64 {
+        let copies = match self.validation {
+            Validation::Kfold { folds } => folds,
+            Validation::Holdout { .. } => 1,
+            Validation::Auto => 5,
+        };
+        (self.training.x.bytes() * (1 + copies) + self.cache.limit()) as u64
+    }
+
+    /// Gives back folds and shared work, for what comes after a search; both would be made again if they were asked for.
+    pub fn release(&self) {
+        self.cache.clear();
+        self.folds.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The metric that decides.
     pub fn metric(&self) -> Metric {
         self.metric
@@ -362,7 +378,7 @@ impl TabularEvaluator {
 /// Bytes for shared work: twice the features, with a floor that small tables can use and a ceiling.
 fn cache_bytes(training: &Training) -> usize {
     let cells = training.x.rows() * training.x.columns().len();
-    (8 * cells).clamp(64 << 20, 1 << 30)
+    (8 * cells).clamp(48 << 20, 1 << 30)
 }
 
 /// The score of predictions (row by row, as wide as the target) against a target.

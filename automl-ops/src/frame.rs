@@ -42,6 +42,16 @@ pub struct Column {
 }
 
 impl Column {
+    /// About the bytes that the values take, with room for what is learnt of them once.
+    pub fn bytes(&self) -> usize {
+        match self.values() {
+            Values::Numeric(values) => 5 * values.len(),
+            Values::Category { codes, .. } => 5 * codes.len(),
+            Values::DateTime(values) => 8 * values.len(),
+            Values::Text(texts) => texts.iter().map(|text| 32 + text.as_ref().map_or(0, |text| text.len())).sum(),
+        }
+    }
+
     /// A column of these values.
     pub fn new(values: Values) -> Self {
         Self { values, bins: OnceLock::new() }
@@ -155,6 +165,11 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// About the bytes that the columns take.
+    pub fn bytes(&self) -> usize {
+        self.columns.iter().map(|column| column.bytes()).sum()
+    }
+
     /// A frame of columns; all must have `rows` rows.
     ///
     /// # Errors

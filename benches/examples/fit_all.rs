@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seed = rest.first().map_or("1", String::as_str);
     let work = std::env::temp_dir().join(format!("automl-fit-all-{}", std::process::id()));
     std::fs::create_dir_all(&work)?;
-    println!("| set | score | trials | failed | seconds |\n|---|---|---|---|---|");
+    println!("| set | score | trials | failed | seconds | MB at most |\n|---|---|---|---|---|---|");
     let tasks = std::fs::read_to_string(Path::new(data).join("tasks.csv"))?;
     for line in tasks.lines().skip(1) {
         let fields: Vec<&str> = line.split(',').collect();
@@ -40,7 +40,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let scored: serde_json::Value = serde_json::from_slice(&scored.stdout).unwrap_or_default();
         let metric = if *task == "regression" { "r2" } else { "balanced_accuracy" };
         let score = scored["metrics"][metric].as_f64().map_or("-".to_owned(), |score| format!("{score:.4}"));
-        println!("| {name} | {score} | {} | {} | {seconds:.1} |", report["trials"], report["failed"]);
+        let peak = report["peak_memory"].as_f64().unwrap_or(f64::NAN) / 1e6;
+        println!("| {name} | {score} | {} | {} | {seconds:.1} | {peak:.0} |", report["trials"], report["failed"]);
         if !fit.status.success() {
             eprintln!("{name}: {}", String::from_utf8_lossy(&fit.stderr));
         }

@@ -48,6 +48,20 @@ pub struct Budget {
     /// Bytes that the process may use. A candidate whose price lies beyond is refused; what does not fit beside the running
     /// trials waits; and where the process grows beyond it nevertheless, the largest running trial is stopped.
     pub memory: Option<u64>,
+    /// Of these, the bytes that are not for trials: data, shared work, what observers keep. A number of the study's sizes, not a
+    /// measurement, so that what is refused is the same in each run. A quarter of the memory is for trials in any case.
+    pub reserved: u64,
+}
+
+/// How long a process may use too much memory before a trial is stopped for it; nothing is started meanwhile.
+const GRACE: Duration = Duration::from_millis(300);
+
+impl Budget {
+    /// Bytes that all trials together may use.
+    fn for_trials(&self) -> Option<f64> {
+        let memory = self.memory?;
+        Some(memory.saturating_sub(self.reserved).max(memory / 4) as f64)
+    }
 }
 
 /// How far a price in seconds may lie beyond the time of a trial before the trial is refused: prices are rough, and what fits
@@ -199,6 +213,8 @@ struct Run<'scope> {
     pending: VecDeque<Proposal>,
     /// Proposals of one ask that have no id yet.
     queue: VecDeque<Proposal>,
+    /// Since when the process has used more memory than it may.
+    over: Option<Instant>,
     /// The next trial, where it waits for memory.
     held: Option<Proposal>,
     in_flight: BTreeMap<usize, InFlight>,
@@ -225,6 +241,7 @@ impl<'scope> Run<'scope> {
             trials: Vec::new(),
             pending: VecDeque::new(),
             queue: VecDeque::new(),
+            over: None,
             held: None,
             in_flight: BTreeMap::new(),
             told: 0,
@@ -278,7 +295,8 @@ impl<'scope> Run<'scope> {
         let recorded = self.study.recorded.contains_key(&(id as u64));
         let price = if seen || recorded { None } else { self.study.evaluator.price(&proposal.genotype, proposal.fidelity) };
         let bytes = price.map_or(0.0, |price| price.bytes);
-        if !self.in_flight.is_empty() && self.free_memory().is_some_and(|free| bytes > free) {
+        let full = self.over.is_some() || self.free_memory().is_some_and(|free| bytes > free);
+        if full && !self.in_flight.is_empty() {
             self.held = Some(proposal);
             return Ok(false);
         }
@@ -315,29 +333,38 @@ impl<'scope> Run<'scope> {
     /// Bytes of the budget that the running trials are not expected to use.
     fn free_memory(&self) -> Option<f64> {
         let taken: f64 = self.in_flight.values().map(|trial| trial.bytes).sum();
-        Some(self.study.budget.memory? as f64 - taken)
+        Some(self.study.budget.for_trials()? - taken)
     }
 
     /// Why a candidate of this price is not evaluated at all.
     fn refusal(&self, price: Price) -> Option<String> {
-        if self.study.budget.memory.is_some_and(|memory| price.bytes > memory as f64) {
-            return Some(format!("would need about {:.0} MB, more than the memory limit", price.bytes / 1e6));
+        if let Some(most) = self.study.budget.for_trials().filter(|most| price.bytes > *most) {
+            let (need, most) = (price.bytes / 1e6, most / 1e6);
+            return Some(format!("would need about {need:.0} MB; of the memory limit, {most:.0} MB are for candidates"));
         }
         let limit = self.study.budget.trial_time?.as_secs_f64();
         (price.seconds > DEAR * limit)
             .then(|| format!("would take about {:.0} s; one trial may take {limit:.1} s", price.seconds.max(1.0)))
     }
 
-    /// Stops the largest running trial where the process uses more memory than it may.
+    /// Stops the largest running trial where the process uses more memory than it may, and goes on doing so: what was freed a
+    /// moment ago may not be back with the system yet.
     fn watch_memory(&mut self) {
         let (Some(memory), Some(probe)) = (self.study.budget.memory, &self.study.memory_probe) else { return };
-        // One at a time: what a stopped trial frees takes a moment.
-        if self.in_flight.values().any(|trial| trial.stopped) || probe().is_none_or(|used| used <= memory) {
+        let Some(used) = probe().filter(|used| *used > memory) else {
+            self.over = None;
+            return;
+        };
+        let since = *self.over.get_or_insert_with(Instant::now);
+        if since.elapsed() < GRACE && used < memory + memory / 4 {
             return;
         }
-        if let Some(trial) = self.in_flight.values_mut().max_by(|a, b| a.bytes.total_cmp(&b.bytes)) {
+        // One at a time: what a stopped trial frees takes a moment.
+        let running = self.in_flight.values_mut();
+        if let Some(trial) = running.max_by(|a, b| a.bytes.total_cmp(&b.bytes)).filter(|trial| !trial.stopped) {
             trial.stopped = true;
             trial.cancel.cancel();
+            self.over = Some(Instant::now());
         }
     }
 

@@ -42,8 +42,9 @@ impl TabularOperator for AdaBoost {
         };
         // Classes are learnt a second time, for their probabilities.
         let cost = cost::forest(shape, &tree);
-        let again = if shape.classes > 1.0 { cost.seconds } else { 0.0 };
-        cost.and_seconds(again).and_bytes(8.0 * shape.rows * shape.classes)
+        // Shallow trees, binned once, cost less than those of a forest.
+        let seconds = cost.seconds * if shape.classes > 1.0 { 0.6 } else { 0.3 };
+        Cost { seconds, ..cost }.and_bytes(8.0 * shape.rows * shape.classes)
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

@@ -29,7 +29,9 @@ impl TabularOperator for BayesianRidge {
     }
 
     fn cost(&self, shape: &Shape, _: &Params) -> Cost {
-        linear::gram(shape).and_seconds(1e-8 * shape.rows.min(shape.columns).min(1024.0).powi(3))
+        linear::gram(shape)
+            .and_seconds(1.5e-9 * shape.rows.min(shape.columns).min(1024.0).powi(3) + 5e-9 * shape.cells())
+            .and_bytes(16.0 * shape.cells())
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

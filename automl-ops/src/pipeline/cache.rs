@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use automl_core::{Cancel, Stopwatch};
 
-use crate::frame::{Column, Frame, Values};
+use crate::frame::{Column, Frame};
 use crate::operator::{Fitted, OperatorError};
 
 /// Bytes of a fitted operator beside its arrays, about.
@@ -69,6 +69,19 @@ impl Cache {
     /// What it did so far.
     pub fn stats(&self) -> CacheStats {
         self.lock().stats
+    }
+
+    /// Forgets all; what was counted stays.
+    pub fn clear(&self) {
+        let mut inner = self.lock();
+        inner.entries.clear();
+        inner.queue.clear();
+        inner.stats.bytes = 0;
+    }
+
+    /// Bytes that it holds at most.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// The fitted operator of that key.
@@ -165,16 +178,7 @@ fn worth(seconds: f64, bytes: usize) -> f64 {
 /// Bytes of the columns of a frame that are not those of another, with room for their histogram bins.
 fn new_bytes(frame: &Frame, from: &Frame) -> usize {
     let known: BTreeSet<*const Column> = from.columns().iter().map(Arc::as_ptr).collect();
-    frame.columns().iter().filter(|column| !known.contains(&Arc::as_ptr(column))).map(|column| column_bytes(column)).sum()
-}
-
-fn column_bytes(column: &Column) -> usize {
-    match column.values() {
-        Values::Numeric(values) => 5 * values.len(),
-        Values::Category { codes, .. } => 5 * codes.len(),
-        Values::DateTime(values) => 8 * values.len(),
-        Values::Text(texts) => texts.iter().map(|text| 32 + text.as_ref().map_or(0, |text| text.len())).sum(),
-    }
+    frame.columns().iter().filter(|column| !known.contains(&Arc::as_ptr(column))).map(|column| column.bytes()).sum()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::operator::OperatorError;
 use crate::split;
 
 /// What later vertices see of the training rows.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Seen {
     /// Output of the fit on all of them, or out-of-fold output.
     pub all: Frame,

@@ -17,7 +17,7 @@ use automl_core::hash::StableHash;
 use automl_core::{Cancel, Genotype, Price};
 
 use self::inner::{Inner, Seen};
-use self::plan::Plan;
+use self::plan::{Plan, last_readers};
 use crate::cost::Shape;
 use crate::frame::Frame;
 use crate::operator::{self as registry, Fitted, OperatorError, TabularOperator, Target};
@@ -198,6 +198,7 @@ impl Pipeline {
     ) -> Result<Self, PipelineError> {
         let plan = Plan::new(genotype, seed)?;
         let inner = Inner::new(&plan, data, seed);
+        let readers = last_readers(plan.vertices.iter().map(|vertex| vertex.inputs.as_slice()));
         let mut seen = vec![Seen { all: data.x.clone(), by_fold: None }];
         let mut vertices = Vec::with_capacity(plan.vertices.len());
         for (index, vertex) in plan.vertices.iter().enumerate() {
@@ -225,6 +226,9 @@ impl Pipeline {
                     Seen { all, by_fold }
                 };
                 seen.push(output);
+                // What nobody reads any more need not be held.
+                let done = seen.iter_mut().take(index + 1).zip(&readers).filter(|(_, reader)| **reader <= index);
+                done.for_each(|(seen, _)| *seen = Seen::default());
             }
             vertices.push(FittedVertex { inputs: vertex.inputs.clone(), fitted, key: vertex.key });
         }
@@ -245,6 +249,7 @@ impl Pipeline {
     /// # Errors
     /// [`PipelineError`] that names the vertex.
     pub fn predict_on(&self, x: &Frame, cancel: &Cancel, shared: &Shared<'_>) -> Result<Vec<f32>, PipelineError> {
+        let readers = last_readers(self.vertices.iter().map(|vertex| vertex.inputs.as_slice()));
         let mut outputs = vec![x.clone()];
         for (index, vertex) in self.vertices.iter().enumerate() {
             let at = |source| at_vertex(&self.genotype, index + 1, source);
@@ -258,6 +263,8 @@ impl Pipeline {
                 shared.frame(vertex.key, "held out", &input, cancel, make)
             };
             outputs.push(output.map_err(at)?);
+            let done = outputs.iter_mut().take(index + 1).zip(&readers).filter(|(_, reader)| **reader <= index);
+            done.for_each(|(output, _)| *output = Frame::default());
         }
         let output = outputs.pop().unwrap_or_default();
         let at = |source| at_vertex(&self.genotype, self.vertices.len(), source);

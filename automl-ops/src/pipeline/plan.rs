@@ -9,6 +9,8 @@ use crate::frame::{Frame, Values};
 use crate::kinds::{PREDICTION, RAW};
 use crate::operator::{self as registry, Fit, Fitted, OperatorError, TabularOperator, Target};
 
+/// Bytes of a number.
+const FLOAT: f64 = 4.0;
 /// Columns that a date or a text becomes.
 const PARTS: f64 = 6.0;
 
@@ -56,29 +58,52 @@ impl Plan {
         }
     }
 
-    /// What one fit on data of this shape takes, with the output of all vertices in memory at once.
+    /// What a fit on a table of that shape takes: the vertices one after another; beside each, the outputs that it or a later one reads.
     pub fn price(&self, source: Shape) -> Price {
-        let mut shapes = vec![source];
-        let (mut price, mut held, mut peak) = (Price::default(), 0.0, 0.0_f64);
+        let readers = last_readers(self.vertices.iter().map(|vertex| vertex.inputs.as_slice()));
+        let last_cross_fit =
+            self.vertices.split_last().and_then(|(_, inner)| inner.iter().rposition(|vertex| vertex.op.cross_fits()));
+        // Of each source and vertex: its shape, the bytes of its output, and whether these come once more for each inner fold.
+        let mut seen = vec![(source, 0.0, false)];
+        let mut price = Price::default();
         for (index, vertex) in self.vertices.iter().enumerate() {
-            let inputs = || vertex.inputs.iter().filter_map(|&input| shapes.get(input));
+            let inputs = || vertex.inputs.iter().filter_map(|&input| seen.get(input));
             let shape = Shape {
-                columns: inputs().map(|shape| shape.columns).sum(),
-                levels: inputs().map(|shape| shape.levels).sum(),
+                columns: inputs().map(|(shape, ..)| shape.columns).sum(),
+                levels: inputs().map(|(shape, ..)| shape.levels).sum(),
                 ..source
             };
             let cost = vertex.op.cost(&shape, &vertex.params);
-            let inner = index + 1 < self.vertices.len() && vertex.op.cross_fits();
-            price.seconds += cost.seconds * if inner { 1.0 + INNER_FOLDS as f64 } else { 1.0 };
-            peak = peak.max(held + cost.bytes);
+            let inner = index + 1 < self.vertices.len();
+            let (folds, copy) =
+                if inner && vertex.op.cross_fits() { (INNER_FOLDS as f64, FLOAT * shape.cells()) } else { (0.0, 0.0) };
+            price.seconds += cost.seconds * (1.0 + folds);
+            let held: f64 =
+                seen.iter().zip(&readers).filter(|(_, reader)| **reader >= index).map(|((_, bytes, _), _)| bytes).sum();
+            let knows = inner && !vertex.op.cross_fits() && (vertex.op.reads_target() || inputs().any(|(.., by_fold)| *by_fold));
+            let by_fold = knows && Some(index) < last_cross_fit;
             let emits = if vertex.op.output() == PREDICTION && cost.columns == 2.0 { 1.0 } else { cost.columns };
-            held += 4.0 * source.rows * emits;
+            let output = FLOAT * source.rows * emits * if by_fold { 1.0 + INNER_FOLDS as f64 } else { 1.0 };
+            price.bytes = price.bytes.max(held + copy + cost.bytes.max(output));
             let levels = if vertex.op.output() == RAW { shape.levels } else { 0.0 };
-            shapes.push(Shape { columns: emits, levels, ..source });
+            seen.push((Shape { columns: emits, levels, ..source }, output, by_fold));
         }
-        price.bytes = peak.max(held);
         price
     }
+}
+
+/// For the source and each vertex, the last vertex that reads it, given what each vertex reads.
+pub(super) fn last_readers<'a>(vertices: impl Iterator<Item = &'a [usize]>) -> Vec<usize> {
+    let mut last = vec![0];
+    for (index, inputs) in vertices.enumerate() {
+        last.push(index);
+        for &input in inputs {
+            if let Some(reader) = last.get_mut(input) {
+                *reader = index;
+            }
+        }
+    }
+    last
 }
 
 /// The shape of a training table.

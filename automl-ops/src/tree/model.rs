@@ -148,6 +148,29 @@ impl Trees {
         }
     }
 
+    /// All trees of `parts`, which have the same columns and width; none where there are no parts. Large forests are not copied
+    /// more than once.
+    pub(super) fn joined(parts: Vec<Trees>) -> Option<Self> {
+        let sum = |count: fn(&Trees) -> usize| parts.iter().map(count).sum::<usize>();
+        let (roots, nodes) = (sum(|part| part.roots.len()), sum(|part| part.nodes.len()));
+        let (sets, leaves) = (sum(|part| part.sets.len()), sum(|part| part.leaves.len()));
+        let mut parts = parts.into_iter();
+        let mut all = parts.next()?;
+        all.roots.reserve_exact(roots - all.roots.len());
+        all.nodes.reserve_exact(nodes - all.nodes.len());
+        all.sets.reserve_exact(sets - all.sets.len());
+        all.leaves.reserve_exact(leaves - all.leaves.len());
+        parts.for_each(|part| all.append(part));
+        Some(all)
+    }
+
+    /// Gives back what was reserved for more nodes.
+    pub(super) fn shrink(&mut self) {
+        self.nodes.shrink_to_fit();
+        self.sets.shrink_to_fit();
+        self.leaves.shrink_to_fit();
+    }
+
     /// Appends the trees of `other`, which has the same columns and width.
     pub(super) fn append(&mut self, other: Trees) {
         let (node, leaf) = (self.nodes.len() as u32, (self.leaves.len() / self.width) as u32);

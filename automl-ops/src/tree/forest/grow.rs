@@ -84,6 +84,8 @@ impl<'a, K: Kernel> Grower<'a, K> {
             None => self.depth_first(&mut trees, &mut rng),
             Some(leaves) => self.best_first(&mut trees, leaves, &mut rng),
         };
+        // A forest waits for its last tree, so that none may take more than it needs.
+        trees.shrink();
         grown.ok().map(|()| trees)
     }
 

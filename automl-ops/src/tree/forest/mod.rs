@@ -118,9 +118,7 @@ pub fn fit(
         Target::Classes { codes, classes } => grow_all(&job, &Classes::new(codes, classes, params.criterion, &job)),
         Target::Values(values) => grow_all(&job, &Packed::values(values, &job)),
     };
-    let mut grown = trees.into_iter().flatten();
-    let mut trees = grown.next().ok_or(TreeError::Cancelled)?;
-    grown.for_each(|tree| trees.append(tree));
+    let trees = Trees::joined(trees.into_iter().flatten().collect()).ok_or(TreeError::Cancelled)?;
     Ok(Forest { trees })
 }
 
