@@ -16,7 +16,7 @@ use crate::error::CliError;
 use crate::output;
 
 /// Bytes for the models of candidates that may be joined, beside half of those of the training table.
-const ROOM: usize = 64 << 20;
+const ROOM: usize = 48 << 20;
 
 /// The best candidates of a run so far, shared between the study's observer and the end of the run.
 #[derive(Clone)]

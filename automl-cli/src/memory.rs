@@ -9,7 +9,7 @@ const SMALL: u64 = 260_000_000;
 /// Bytes of a run for each byte of the data.
 const EACH: u64 = 6;
 /// Bytes of the program without data.
-pub const PROGRAM: u64 = 80_000_000;
+pub const PROGRAM: u64 = 100_000_000;
 
 /// Bytes of memory that the process uses now.
 pub fn used() -> Option<u64> {

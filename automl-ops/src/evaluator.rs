@@ -378,7 +378,7 @@ impl TabularEvaluator {
 /// Bytes for shared work: twice the features, with a floor that small tables can use and a ceiling.
 fn cache_bytes(training: &Training) -> usize {
     let cells = training.x.rows() * training.x.columns().len();
-    (8 * cells).clamp(48 << 20, 1 << 30)
+    (8 * cells).clamp(32 << 20, 1 << 30)
 }
 
 /// The score of predictions (row by row, as wide as the target) against a target.

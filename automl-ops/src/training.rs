@@ -61,6 +61,10 @@ impl Training {
     /// # Errors
     /// [`DataError`] for a target or features that cannot be used.
     pub fn new(mut table: Table, target: &str, weights: Option<&str>, task: Option<Task>) -> Result<Self, DataError> {
+        if weights == Some(target) {
+            let problem = "it is the target, which cannot also say how much a row counts".to_owned();
+            return Err(DataError::Weights { file: table.name, column: target.to_owned(), problem });
+        }
         let weights = weights.map(|name| dataset::take_weights(&mut table, name)).transpose()?;
         let mut target_column = ColumnSchema::of(table.column(target)?);
         let column = TargetColumn::take(&mut table, target, task)?;

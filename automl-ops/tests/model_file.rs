@@ -112,6 +112,19 @@ fn every_operator_predicts_the_same_after_writing_and_loading() {
 }
 
 #[test]
+fn a_long_table_is_predicted_as_a_short_one() {
+    let training = training(40, Task::Classification, 1);
+    let steps = ["one_hot", "impute", "row_statistics", "random_forest"];
+    let steps = steps.iter().enumerate().map(|(index, name)| Node::new(*name, [index]));
+    let genotype = Genotype { nodes: [Node::new("input", [])].into_iter().chain(steps).collect() };
+    let pipeline = Pipeline::fit(&genotype, &training.x, &training.y, 3, &Cancel::new()).unwrap();
+    let long = table(150_000, Task::Classification, 5);
+    let at_once = pipeline.predict(&training.binding.frame(&long).unwrap(), &Cancel::new()).unwrap();
+    let model = Model::new(about(&training), vec![pipeline]);
+    assert_eq!(predict(&model, &long), bits(&at_once));
+}
+
+#[test]
 fn a_constant_model_predicts_the_same_after_writing_and_loading() {
     let folder = tempfile::tempdir().unwrap();
     for task in [Task::Classification, Task::Regression] {

@@ -56,6 +56,13 @@ fn of(columns: Vec<TableColumn>) -> Table {
 }
 
 #[test]
+fn the_target_cannot_weigh_the_rows() {
+    let table = of(vec![numeric("x", &[1.0, 2.0, 3.0]), numeric("y", &[1.0, 2.0, 4.0])]);
+    let error = Training::new(table, "y", Some("y"), None).unwrap_err().to_string();
+    assert_eq!(error, "t.csv: the weights `y` cannot be used: it is the target, which cannot also say how much a row counts");
+}
+
+#[test]
 fn labels_speak_as_the_file_does() {
     for (given, labels) in [
         (["Yes", "No", "Yes", "No", "No"], ["No", "Yes"]),

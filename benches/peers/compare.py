@@ -38,6 +38,7 @@ import sklearn.linear_model  # noqa: E402
 import sklearn.naive_bayes  # noqa: E402
 import sklearn.neighbors  # noqa: E402
 import sklearn.neural_network  # noqa: E402
+import sklearn.pipeline  # noqa: E402
 import sklearn.preprocessing  # noqa: E402
 import sklearn.svm  # noqa: E402
 import sklearn.tree  # noqa: E402
@@ -92,7 +93,7 @@ def peers():
     yield Peer("knn", by_task(lambda s: nei.KNeighborsClassifier(), lambda s: nei.KNeighborsRegressor()), share=0.5)
     yield Peer("nearest_centroid", lambda t, s: nei.NearestCentroid(), tasks=(C,))
     yield Peer("gaussian_process", by_task(lambda s: gp.GaussianProcessClassifier(), lambda s: gp.GaussianProcessRegressor(gp.kernels.RBF() + gp.kernels.WhiteKernel(), normalize_y=True)), rows=500, big=700)
-    yield Peer("kernel_ridge", lambda t, s: sklearn.kernel_ridge.KernelRidge(kernel="rbf", alpha=0.1), tasks=(R,), big=4000)
+    yield Peer("kernel_ridge", lambda t, s: sklearn.kernel_ridge.KernelRidge(kernel="rbf", alpha=0.1), {"gamma": 1.0}, tasks=(R,), big=4000)
     yield Peer("huber", lambda t, s: lm.HuberRegressor(max_iter=1000), tasks=(R,))
     yield Peer("bayesian_ridge", lambda t, s: lm.BayesianRidge(), tasks=(R,))
     yield Peer("poisson", lambda t, s: lm.PoissonRegressor(alpha=1e-3), tasks=(R,), form="positive_target")
@@ -103,13 +104,13 @@ def peers():
     yield Peer("min_max_scale", lambda t, s: pp.MinMaxScaler(), then=True, form="raw_numbers")
     yield Peer("robust_scale", lambda t, s: pp.RobustScaler(), then=True, form="raw_numbers")
     yield Peer("max_abs_scale", lambda t, s: pp.MaxAbsScaler(), then=True, form="raw_numbers")
-    yield Peer("quantile_transform", lambda t, s: pp.QuantileTransformer(n_quantiles=500, random_state=s), then=True, form="raw_numbers")
+    yield Peer("quantile_transform", lambda t, s: pp.QuantileTransformer(n_quantiles=500, random_state=s), {"output": "uniform", "quantiles": 500}, then=True, form="raw_numbers")
     yield Peer("power_transform", lambda t, s: pp.PowerTransformer(), then=True, form="raw_numbers")
     yield Peer("normalize", lambda t, s: pp.Normalizer(), then=True)
     yield Peer("bin", lambda t, s: pp.KBinsDiscretizer(n_bins=8, encode="ordinal", subsample=None), {}, then=True)
     yield Peer("spline", lambda t, s: pp.SplineTransformer(n_knots=5), then=True)
     yield Peer("polynomial", lambda t, s: pp.PolynomialFeatures(2, include_bias=False), then=True)
-    yield Peer("pca", lambda t, s: sklearn.decomposition.PCA(n_components=0.5 if False else None), {"components": 1.0}, then=True)
+    yield Peer("pca", lambda t, s: sklearn.decomposition.PCA(n_components=None), {"components": 1.0}, then=True)
     yield Peer("fast_ica", lambda t, s: sklearn.decomposition.FastICA(random_state=s, max_iter=500), then=True)
     yield Peer("nystroem", lambda t, s: ka.Nystroem(n_components=100, gamma=0.02, random_state=s), then=True)
     yield Peer("random_kitchen_sinks", lambda t, s: ka.RBFSampler(n_components=100, gamma=0.02, random_state=s), then=True)
@@ -120,8 +121,8 @@ def peers():
     yield Peer("select_by_tree", lambda t, s: fs.SelectFromModel(en.ExtraTreesClassifier(n_estimators=50, random_state=s) if t == C else en.ExtraTreesRegressor(n_estimators=50, random_state=s)), then=True)
     yield Peer("recursive_elimination", lambda t, s: fs.RFE(lm.LogisticRegression() if t == C else lm.Ridge(), step=0.2), then=True)
     yield Peer("impute", lambda t, s: im.SimpleImputer(strategy="median", add_indicator=True), then=True, form="missing")
-    yield Peer("iterative_impute", lambda t, s: im.IterativeImputer(random_state=s), then=True, form="missing")
-    yield Peer("knn_impute", lambda t, s: im.KNNImputer(), then=True, form="missing", big=4000)
+    yield Peer("iterative_impute", lambda t, s: im.IterativeImputer(random_state=s), {"indicator": False, "rounds": 10, "predictors": 50}, then=True, form="missing")
+    yield Peer("knn_impute", lambda t, s: im.KNNImputer(), {"indicator": False}, then=True, form="missing", big=4000)
 
 
 def encode(table, target):
@@ -195,6 +196,9 @@ def theirs(peer, x, xt, y, yt, task, seed):
     if peer.then:
         apply, out = timed(lambda: model.transform(xt))
         last = sklearn.linear_model.LogisticRegression(max_iter=1000) if task == C else sklearn.linear_model.Ridge()
+        if task == C:
+            # Our logistic regression scales what it reads, our ridge does not.
+            last = sklearn.pipeline.make_pipeline(sklearn.preprocessing.StandardScaler(), last)
         last.fit(model.transform(x), y)
         predicted = last.predict(out)
         proba = last.predict_proba(out) if task == C else None

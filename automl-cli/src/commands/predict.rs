@@ -32,7 +32,7 @@ fn write(out: &mut dyn Write, labels: &[String], predictions: &Predictions, prob
     if proba {
         labels.iter().for_each(|label| record.push_field(&format!("proba_{label}")));
     }
-    csv.write_record(&record)?;
+    csv.write_record(&record).map_err(io)?;
     let rows = predictions.values.chunks(predictions.width.max(1));
     for (row, class) in rows.zip(predictions.classes()) {
         record.clear();
@@ -43,7 +43,39 @@ fn write(out: &mut dyn Write, labels: &[String], predictions: &Predictions, prob
         if proba {
             row.iter().for_each(|value| record.push_field(&value.to_string()));
         }
-        csv.write_record(&record)?;
+        csv.write_record(&record).map_err(io)?;
     }
     csv.flush()
+}
+
+/// The error of the writer itself: whether a reader went away must be seen from its kind.
+fn io(error: csv::Error) -> std::io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => std::io::Error::other(format!("{other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_reader_that_went_away_is_known_as_one() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(ErrorKind::BrokenPipe.into())
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let predictions = Predictions { values: vec![0.5; 100_000], width: 1 };
+        let kind = write(&mut Gone, &[], &predictions, false).map_err(|error| error.kind());
+        assert_eq!(kind, Err(ErrorKind::BrokenPipe));
+    }
 }

@@ -104,6 +104,9 @@ enum Members {
     Constant(Vec<f32>),
 }
 
+/// Rows that are predicted at once.
+const BLOCK: usize = 1 << 16;
+
 /// Predictions for the rows of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictions {
@@ -195,9 +198,14 @@ impl Model {
         };
         let frame = self.about.binding.frame(table)?;
         let mut sums = vec![0.0_f32; table.rows * width];
-        for (weight, pipeline) in members {
-            for (sum, value) in sums.iter_mut().zip(pipeline.predict(&frame, cancel)?) {
-                *sum += weight * value;
+        // Block by block: a pipeline that widens its table must not widen all of a large one at once.
+        let rows: Vec<u32> = (0..table.rows as u32).collect();
+        for (rows, sums) in rows.chunks(BLOCK).zip(sums.chunks_mut((BLOCK * width).max(1))) {
+            let part = if rows.len() == table.rows { frame.clone() } else { frame.take(rows) };
+            for (weight, pipeline) in members {
+                for (sum, value) in sums.iter_mut().zip(pipeline.predict(&part, cancel)?) {
+                    *sum += weight * value;
+                }
             }
         }
         ensemble::adjust(&mut sums, factors, width);
