@@ -59,7 +59,7 @@ pub fn fit(
         // Nothing varies within the classes: every direction counts alike.
         within.diag_mut().fill(1.0);
     }
-    let (whitener, _) = Cholesky::new(WHAT, within.view())?.whitener();
+    let (whitener, _) = Cholesky::new(WHAT, within.view(), cancel)?.whitener(cancel)?;
     let mut between = Array2::<f64>::zeros((seen.len(), columns));
     for ((mut to, mean), mass) in between.outer_iter_mut().zip(mean.outer_iter()).zip(&mass) {
         let root = (mass / sample.total).sqrt();

@@ -108,7 +108,7 @@ pub fn eliminate(
         let mut system = products.columns.select(Axis(0), &left).select(Axis(1), &left);
         system.diag_mut().iter_mut().for_each(|v| *v += penalty);
         let mut coefficients = products.target.select(Axis(0), &left).reversed_axes().as_standard_layout().into_owned();
-        Cholesky::new("recursive elimination", system.view())?.solve_rows(&mut coefficients);
+        Cholesky::new("recursive elimination", system.view(), cancel)?.solve_rows(&mut coefficients);
         let size: Vec<f64> = coefficients.columns().into_iter().map(|column| column.dot(&column)).collect();
         let mut order: Vec<usize> = (0..left.len()).collect();
         order.sort_by(|&a, &b| size[b].total_cmp(&size[a]));

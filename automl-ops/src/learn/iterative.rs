@@ -247,7 +247,7 @@ fn regress(
     centred.diag_mut().iter_mut().for_each(|cell| *cell += alpha);
     let mut coef = Array2::from_shape_fn((1, k), |(_, i)| gram[(k, i)] - sums[i] * sums[k] / rows);
     if k > 0 {
-        Cholesky::new("iterative imputation", centred.view())?.solve_rows(&mut coef);
+        Cholesky::new("iterative imputation", centred.view(), cancel)?.solve_rows(&mut coef);
     }
     let coef: Vec<f64> = coef.iter().map(|coef| if coef.is_nan() { 0.0 } else { coef.clamp(-1e100, 1e100) }).collect();
     let intercept = (sums[k] - coef.iter().zip(&sums).map(|(coef, sum)| coef * sum).sum::<f64>()) / rows;

@@ -80,7 +80,7 @@ pub fn fit(
         row.iter_mut().zip(&middle).for_each(|(v, middle)| *v -= middle);
     }
     let mut coef = offset.clone();
-    Cholesky::new(WHAT, covariance.view())?.solve_rows(&mut coef);
+    Cholesky::new(WHAT, covariance.view(), cancel)?.solve_rows(&mut coef);
     coef.mapv_inplace(clamp_coef);
     let mut intercept = Vec::with_capacity(codes.len());
     for ((coef, offset), mass) in coef.outer_iter().zip(offset.outer_iter()).zip(&mass) {

@@ -1,35 +1,42 @@
 //! Cholesky and symmetric eigen-decomposition by faer, from and to `ndarray`, in double precision on one thread.
 
+use automl_core::Cancel;
 use faer::linalg::matmul::triangular::{BlockStructure, matmul};
-use faer::linalg::solvers::Solve;
-use faer::{Accum, MatMut, MatRef, Par, Side};
+use faer::reborrow::{Reborrow, ReborrowMut};
+use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use ndarray::{Array2, ArrayView2};
 
 use super::LearnError;
+use super::columns::alive;
 
 /// A Cholesky factor of `D (A + jitter) D`, with `D` scaling the diagonal of `A` to 1.
 ///
 /// Scaling first makes the jitter mean the same for columns of every magnitude.
 pub(super) struct Cholesky {
-    factor: faer::linalg::solvers::Llt<f64>,
+    /// Its lower triangle is the factor; what lies above is not read.
+    lower: Mat<f64>,
     scale: Vec<f64>,
 }
+
+/// Columns that are factored before the token is looked at again.
+const PANEL: usize = 256;
 
 impl Cholesky {
     /// Factors a symmetric, positive semi-definite matrix of which the lower triangle is read.
     ///
     /// Where it is not numerically positive definite, a jitter from 1e-10 up to 1 (relative to the diagonal) is added.
-    pub fn new(what: &'static str, a: ArrayView2<'_, f64>) -> Result<Self, LearnError> {
+    ///
+    /// # Errors
+    /// Numbers that are not finite, or a cancelled token.
+    pub fn new(what: &'static str, a: ArrayView2<'_, f64>, cancel: &Cancel) -> Result<Self, LearnError> {
         let n = a.nrows().min(a.ncols());
         let scale: Vec<f64> = a.diag().iter().map(|&d| if d > 0.0 && d.is_finite() { 1.0 / d.sqrt() } else { 1.0 }).collect();
         let unit = |i: usize, j: usize| a.get((i, j)).map_or(0.0, |v| v * scale[i] * scale[j]);
         for jitter in [0.0, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0] {
-            let matrix = faer::Mat::from_fn(n, n, |i, j| if i == j { unit(i, j) + jitter } else { unit(i.max(j), i.min(j)) });
-            if let Ok(factor) = matrix.llt(Side::Lower) {
-                // A pivot at the level of rounding means that the matrix is singular in all but name.
-                if (0..n).all(|i| factor.L()[(i, i)] > 1e-7) {
-                    return Ok(Self { factor, scale });
-                }
+            let mut lower = Mat::from_fn(n, n, |i, j| if i == j { unit(i, j) + jitter } else { unit(i.max(j), i.min(j)) });
+            // A pivot at the level of rounding means that the matrix is singular in all but name.
+            if factor(lower.as_mut(), cancel)? && (0..n).all(|i| lower[(i, i)] > 1e-7) {
+                return Ok(Self { lower, scale });
             }
         }
         Err(LearnError::Numeric { what })
@@ -37,8 +44,9 @@ impl Cholesky {
 
     /// Solves for each row of `b` (right-hand sides x size) in place.
     pub fn solve_rows(&self, b: &mut Array2<f64>) {
-        let mut rhs = faer::Mat::from_fn(b.ncols(), b.nrows(), |i, j| b[(j, i)] * self.scale[i]);
-        self.factor.solve_in_place(rhs.as_mut());
+        let mut rhs = Mat::from_fn(b.ncols(), b.nrows(), |i, j| b[(j, i)] * self.scale[i]);
+        self.lower.solve_lower_triangular_in_place(rhs.as_mut());
+        self.lower.transpose().solve_upper_triangular_in_place(rhs.as_mut());
         for ((j, i), value) in b.indexed_iter_mut() {
             *value = rhs[(i, j)] * self.scale[i];
         }
@@ -47,14 +55,44 @@ impl Cholesky {
 
 impl Cholesky {
     /// `W` (lower triangle, size x size) with `|W d|^2 = d' A^-1 d`, and the logarithm of the determinant of `A`.
-    pub fn whitener(&self) -> (Array2<f64>, f64) {
+    ///
+    /// # Errors
+    /// A cancelled token.
+    pub fn whitener(&self, cancel: &Cancel) -> Result<(Array2<f64>, f64), LearnError> {
         let n = self.scale.len();
-        let factor = self.factor.L();
-        let mut inverse = faer::Mat::<f64>::identity(n, n);
-        factor.solve_lower_triangular_in_place(inverse.as_mut());
-        let log_det = (0..n).map(|i| 2.0 * (factor[(i, i)].ln() - self.scale[i].ln())).sum();
-        (Array2::from_shape_fn((n, n), |(i, j)| inverse[(i, j)] * self.scale[j]), log_det)
+        let mut inverse = Mat::<f64>::identity(n, n);
+        for start in (0..n).step_by(PANEL) {
+            alive(cancel)?;
+            // The inverse of a lower triangle is one, too: above the panel it is zero.
+            let (size, width) = (n - start, PANEL.min(n - start));
+            let panel = inverse.as_mut().submatrix_mut(start, start, size, width);
+            self.lower.as_ref().submatrix(start, start, size, size).solve_lower_triangular_in_place(panel);
+        }
+        let log_det = (0..n).map(|i| 2.0 * (self.lower[(i, i)].ln() - self.scale[i].ln())).sum();
+        Ok((Array2::from_shape_fn((n, n), |(i, j)| if j > i { 0.0 } else { inverse[(i, j)] * self.scale[j] }), log_det))
     }
+}
+
+/// Replaces the lower triangle by its Cholesky factor, panel by panel; `false` where it is not positive definite.
+fn factor(mut a: MatMut<'_, f64>, cancel: &Cancel) -> Result<bool, LearnError> {
+    let n = a.nrows();
+    for start in (0..n).step_by(PANEL) {
+        alive(cancel)?;
+        let end = (start + PANEL).min(n);
+        let Ok(block) = a.as_ref().submatrix(start, start, end - start, end - start).llt(Side::Lower) else { return Ok(false) };
+        a.rb_mut().submatrix_mut(start, start, end - start, end - start).copy_from(block.L());
+        let (left, mut right) = a.rb_mut().split_at_col_mut(end);
+        let mut panel = left.submatrix_mut(end, start, n - end, end - start);
+        block.L().solve_lower_triangular_in_place(panel.rb_mut().transpose_mut());
+        for top in (end..n).step_by(PANEL) {
+            alive(cancel)?;
+            let rows = PANEL.min(n - top);
+            let (above, own) = (panel.rb().subrows(0, top - end + rows), panel.rb().subrows(top - end, rows));
+            let to = right.rb_mut().submatrix_mut(top, 0, rows, top - end + rows);
+            faer::linalg::matmul::matmul(to, Accum::Add, own, above.transpose(), -1.0, Par::Seq);
+        }
+    }
+    Ok(true)
 }
 
 /// Adds `alpha block' block` to the lower triangle of `gram` (columns x columns, standard layout): half a full product.
@@ -121,14 +159,14 @@ mod tests {
     #[test]
     fn solves_and_falls_back_on_a_singular_matrix() {
         let mut b = array![[5.0, 4.0]];
-        Cholesky::new("test", array![[4.0, 1.0], [1.0, 3.0]].view()).unwrap().solve_rows(&mut b);
+        Cholesky::new("test", array![[4.0, 1.0], [1.0, 3.0]].view(), &Cancel::new()).unwrap().solve_rows(&mut b);
         assert!((b[(0, 0)] - 1.0).abs() < 1e-12 && (b[(0, 1)] - 1.0).abs() < 1e-12);
         // Twice the same column at a huge scale: the two share the solution.
         let mut b = array![[2e40, 2e40]];
-        Cholesky::new("test", array![[1e40, 1e40], [1e40, 1e40]].view()).unwrap().solve_rows(&mut b);
+        Cholesky::new("test", array![[1e40, 1e40], [1e40, 1e40]].view(), &Cancel::new()).unwrap().solve_rows(&mut b);
         assert!((b[(0, 0)] - 1.0).abs() < 1e-3 && (b[(0, 1)] - 1.0).abs() < 1e-3, "{b}");
-        assert!(Cholesky::new("test", array![[f64::NAN]].view()).is_err());
-        Cholesky::new("test", Array2::zeros((3, 3)).view()).unwrap();
+        assert!(Cholesky::new("test", array![[f64::NAN]].view(), &Cancel::new()).is_err());
+        Cholesky::new("test", Array2::zeros((3, 3)).view(), &Cancel::new()).unwrap();
     }
 
     #[test]
@@ -144,9 +182,28 @@ mod tests {
     }
 
     #[test]
+    fn a_matrix_of_several_panels_is_factored_and_inverted() {
+        let n = 2 * PANEL + 37;
+        let entry = |i: usize, j: usize| if i == j { 3.0 } else { 1.0 / (1.0 + (i.abs_diff(j) as f64).powi(2)) };
+        let a = Array2::from_shape_fn((n, n), |(i, j)| entry(i, j));
+        let cholesky = Cholesky::new("test", a.view(), &Cancel::new()).unwrap();
+        let truth = Array2::from_shape_fn((2, n), |(i, j)| ((i + 1) * j % 7) as f64 - 3.0);
+        let mut b = truth.dot(&a);
+        cholesky.solve_rows(&mut b);
+        assert!(b.iter().zip(&truth).all(|(found, truth)| (found - truth).abs() < 1e-9));
+        let (w, _) = cholesky.whitener(&Cancel::new()).unwrap();
+        let unit = w.dot(&a).dot(&w.t());
+        assert!(unit.indexed_iter().all(|((i, j), v)| (v - f64::from(u8::from(i == j))).abs() < 1e-9));
+        let cancel = Cancel::new();
+        cancel.cancel();
+        assert!(matches!(Cholesky::new("test", a.view(), &cancel), Err(LearnError::Cancelled)));
+        assert!(matches!(cholesky.whitener(&cancel), Err(LearnError::Cancelled)));
+    }
+
+    #[test]
     fn the_whitener_gives_distance_and_determinant() {
         let a = array![[4e8, 1e4], [1e4, 3.0]];
-        let (w, log_det) = Cholesky::new("test", a.view()).unwrap().whitener();
+        let (w, log_det) = Cholesky::new("test", a.view(), &Cancel::new()).unwrap().whitener(&Cancel::new()).unwrap();
         assert!((log_det - 11e8f64.ln()).abs() < 1e-9);
         // The inverse is [[3, -1e4], [-1e4, 4e8]] / 11e8.
         let d = w.dot(&array![2.0, 1.0]);

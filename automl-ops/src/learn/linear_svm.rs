@@ -154,7 +154,7 @@ fn left_out(
         add_gram(&mut hessian, 1.0, block.view());
     }
     hessian.diag_mut().iter_mut().take(columns).for_each(|d| *d += problem.penalty);
-    let whiten = Cholesky::new("linear support vector machine", hessian.view())?.whitener().0;
+    let whiten = Cholesky::new("linear support vector machine", hessian.view(), cancel)?.whitener(cancel)?.0;
     let weights: Vec<f64> = picked.iter().map(|&row| sample.w[row]).collect();
     let leverage = leverages(rows.view(), &vec![0.0; columns + 1], &weights, &whiten, cancel)?;
     for (place, (margin, leverage)) in margins.iter_mut().zip(&leverage).enumerate() {

@@ -12,8 +12,9 @@ use super::common::{affine_blocks, centred_blocks, check_coef, check_fit, check_
 use super::linalg::{add_gram, eigen, fix_signs};
 use super::scale::moments;
 
-/// Largest side of the matrix to decompose: about a minute of one core.
-pub const MAX_SIDE: usize = 4096;
+/// Largest side of the matrix to decompose, which cannot be interrupted: about a quarter of a second. Wider tables are for
+/// [`randomized_pca`](super::randomized_pca).
+pub const MAX_SIDE: usize = 1024;
 
 /// Hyperparameters.
 #[derive(Clone, Debug, PartialEq, Eq)]

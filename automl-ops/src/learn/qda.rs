@@ -82,7 +82,7 @@ pub fn fit(
             // A column that is constant over all classes says nothing: any variance serves.
             *d = if v > 0.0 { *d + share * v } else { 1.0 };
         }
-        let (mut root, log_det) = Cholesky::new(WHAT, covariance.view())?.whitener();
+        let (mut root, log_det) = Cholesky::new(WHAT, covariance.view(), cancel)?.whitener(cancel)?;
         root.mapv_inplace(clamp_coef);
         whiten.push(root);
         offset.push(clamp_coef((mass / sample.total).ln() - 0.5 * log_det));

@@ -117,7 +117,7 @@ fn primal(
         }
     })?;
     gram.diag_mut().iter_mut().for_each(|d| *d += alpha);
-    Cholesky::new("ridge regression", gram.view())?.solve_rows(&mut moment);
+    Cholesky::new("ridge regression", gram.view(), cancel)?.solve_rows(&mut moment);
     Ok(moment.into_iter().collect())
 }
 
@@ -145,7 +145,7 @@ fn dual(
     }
     kernel.diag_mut().iter_mut().for_each(|d| *d += alpha);
     let mut solution = Array2::from_shape_fn((1, rows), |(_, i)| y[i]);
-    Cholesky::new("ridge regression", kernel.view())?.solve_rows(&mut solution);
+    Cholesky::new("ridge regression", kernel.view(), cancel)?.solve_rows(&mut solution);
     let mut coef = Vec::with_capacity(columns);
     for part in &parts {
         coef.extend(solution.dot(part));

@@ -112,14 +112,14 @@ impl Problem<'_> {
             to.scaled_add(2.0, &sums.row(if self.outputs == 1 { 1 } else { k }));
         }
         gram.diag_mut().iter_mut().for_each(|d| *d += self.alpha);
-        let factor = Cholesky::new(WHAT, gram.view())?;
+        let factor = Cholesky::new(WHAT, gram.view(), cancel)?;
         factor.solve_rows(&mut coef);
 
         let stride = rows.div_ceil(calibrate::ROWS);
         let picked: Vec<usize> = (0..rows).step_by(stride).collect();
         let view = x.slice(s![..;stride, ..]);
         let weights: Vec<f64> = picked.iter().map(|&row| self.sample.w[row]).collect();
-        let leverage = leverages(view, &self.mean, &weights, &factor.whitener().0, cancel)?;
+        let leverage = leverages(view, &self.mean, &weights, &factor.whitener(cancel)?.0, cancel)?;
         let centre = self.centres();
         let mut scores = Array2::<f64>::zeros((picked.len(), self.outputs));
         centred_blocks(view, &self.mean, None, cancel, |start, block| {
@@ -158,7 +158,7 @@ impl Problem<'_> {
         // A trace of the diagonal keeps the inverse bounded where rows are equal.
         let ridge = self.alpha.max(1e-9 * kernel.diag().sum() / rows as f64).max(f64::MIN_POSITIVE);
         kernel.diag_mut().iter_mut().for_each(|d| *d += ridge);
-        let factor = Cholesky::new(WHAT, kernel.view())?;
+        let factor = Cholesky::new(WHAT, kernel.view(), cancel)?;
         let centre = self.centres();
         let mut dual =
             Array2::from_shape_fn((self.outputs, rows), |(k, row)| (self.target(row, k) - centre[k]) * self.sample.w[row].sqrt());
@@ -167,7 +167,7 @@ impl Problem<'_> {
         for &(start, end) in &bands {
             coef.slice_mut(s![.., start..end]).assign(&dual.dot(&band(start, end)?));
         }
-        let whiten = factor.whitener().0;
+        let whiten = factor.whitener(cancel)?.0;
         let mut inverse = vec![0.0; rows];
         for row in whiten.outer_iter() {
             row.iter().zip(&mut inverse).for_each(|(w, sum)| *sum += w * w);
