@@ -46,3 +46,8 @@ fn random() {
 fn regularized_evolution() {
     check("regularized_evolution");
 }
+
+#[test]
+fn tpe() {
+    check("tpe");
+}

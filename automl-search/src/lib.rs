@@ -2,6 +2,7 @@
 //!
 //! - [`random`]: samples, and avoids what was tried before.
 //! - [`regularized_evolution`]: aging evolution, the control of the architecture-search literature.
+//! - [`tpe`]: Bayesian optimisation by the densities of good and bad answers.
 //! - [`graph_evolution`]: tournaments over the best candidates, with structural mutations and heredity by layers.
 //!
 //! The operators of variation ([`mutations`], [`crossovers`]) are plugins of their own, so a strategy of any crate can be
@@ -19,8 +20,10 @@ pub mod random;
 pub mod regularized_evolution;
 #[cfg(test)]
 mod testing;
+pub mod tpe;
 
 pub use graph_evolution::GraphEvolution;
 pub use mix::Weighted;
 pub use random::Random;
 pub use regularized_evolution::RegularizedEvolution;
+pub use tpe::Tpe;

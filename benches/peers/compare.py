@@ -73,8 +73,8 @@ def peers():
     score_f = lambda task: fs.f_classif if task == C else fs.f_regression  # noqa: E731
     lgbm = by_task(lambda s: LGBMClassifier(verbose=-1, n_jobs=1, random_state=s), lambda s: LGBMRegressor(verbose=-1, n_jobs=1, random_state=s))
     yield Peer("gradient_boosting", lgbm)
-    yield Peer("random_forest", by_task(lambda s: en.RandomForestClassifier(random_state=s), lambda s: en.RandomForestRegressor(random_state=s)), share=0.5)
-    yield Peer("extra_trees", by_task(lambda s: en.ExtraTreesClassifier(random_state=s), lambda s: en.ExtraTreesRegressor(random_state=s)), share=0.5)
+    yield Peer("random_forest", by_task(lambda s: en.RandomForestClassifier(max_features=0.3, random_state=s), lambda s: en.RandomForestRegressor(max_features=0.3, random_state=s)), share=0.5)
+    yield Peer("extra_trees", by_task(lambda s: en.ExtraTreesClassifier(max_features=0.5, random_state=s), lambda s: en.ExtraTreesRegressor(max_features=0.5, random_state=s)), share=0.5)
     yield Peer("decision_tree", by_task(lambda s: sklearn.tree.DecisionTreeClassifier(random_state=s), lambda s: sklearn.tree.DecisionTreeRegressor(random_state=s)))
     yield Peer("adaboost", by_task(lambda s: en.AdaBoostClassifier(random_state=s), lambda s: en.AdaBoostRegressor(random_state=s)))
     yield Peer("bagging", by_task(lambda s: en.BaggingClassifier(random_state=s), lambda s: en.BaggingRegressor(random_state=s)))
