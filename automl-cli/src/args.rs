@@ -79,7 +79,7 @@ pub struct Budget {
     /// End after this many trials.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub trials: Option<u64>,
-    /// Memory that the process may use, such as `4GB`; default 300 MB and six times the table, at most four fifths of what there is.
+    /// Memory that the process may use, such as `4GB`; default about 300 MB and six times the table, at most four fifths of what there is.
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory_limit: Option<u64>,
     /// Trials that run at once; the trials are the same for any number.

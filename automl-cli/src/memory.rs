@@ -23,9 +23,10 @@ pub fn peak() -> Option<u64> {
 }
 
 /// The bytes that a run on a table of `data` bytes may use where its config says nothing: enough for any pipeline that keeps to
-/// the scale of the table, and never more than four fifths of what the machine has.
-pub fn limit_for(data: u64) -> u64 {
-    let wanted = SMALL.saturating_add(data.saturating_mul(EACH));
+/// the scale of the table, and for a quarter more than what is `reserved` (many folds hold many copies); never more than four
+/// fifths of what the machine has.
+pub fn limit_for(data: u64, reserved: u64) -> u64 {
+    let wanted = SMALL.saturating_add(data.saturating_mul(EACH)).max(reserved.saturating_add(reserved / 3));
     default_limit().map_or(wanted, |most| wanted.min(most))
 }
 

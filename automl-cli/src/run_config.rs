@@ -59,7 +59,7 @@ pub struct StudySettings {
     /// Longest time of one trial; an eighth of the time limit where absent.
     #[serde(skip_serializing_if = "Option::is_none", with = "time")]
     pub trial_time: Option<Duration>,
-    /// Memory that the process may use, such as `4 GB`. Where absent: 300 MB and six times the table, at most four fifths of what
+    /// Memory that the process may use, such as `4 GB`. Where absent: about 300 MB and six times the table, at most four fifths of what
     /// there is; four fifths where there is no table.
     #[serde(skip_serializing_if = "Option::is_none", with = "size")]
     pub memory_limit: Option<u64>,

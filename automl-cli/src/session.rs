@@ -156,6 +156,8 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     };
     let deadline = end.map(|end| end - reserve);
 
+    let held = built.table.as_ref().map_or(0, |table| table.held_bytes());
+    let reserved = memory::PROGRAM + keeper.as_ref().map_or(0, Keeper::room) + held;
     let mut study = Study::new(built.space.clone(), strategy, built.evaluator.clone());
     study.seed = config.seed;
     study.lag = config.study.lag;
@@ -169,10 +171,8 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         patience: config.study.patience,
         target: config.study.target.and_then(|target| Some(objectives.first()?.loss(target))),
         trial_time: config.study.trial_time(),
-        memory: config.study.memory_limit.or_else(|| memory_for(&config, &built)),
-        reserved: built.table.as_ref().map_or(0, |table| table.held_bytes())
-            + keeper.as_ref().map_or(0, Keeper::room)
-            + memory::PROGRAM,
+        memory: config.study.memory_limit.or_else(|| memory_for(&config, &built, reserved)),
+        reserved,
     };
     study.memory_probe = Some(Box::new(memory::used));
     let plan = Plan { objective: first(&objectives)?, deadline, trials: config.study.trials };
@@ -212,11 +212,11 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     })
 }
 
-/// The memory of a run whose config says nothing about it.
-fn memory_for(config: &RunConfig, built: &Built) -> Option<u64> {
+/// The memory of a run whose config says nothing about it, of which so much is not for candidates.
+fn memory_for(config: &RunConfig, built: &Built, reserved: u64) -> Option<u64> {
     let Some(table) = &built.table else { return memory::default_limit() };
     let file = config.tabular().and_then(|tabular| std::fs::metadata(tabular.train).ok()).map_or(0, |file| file.len());
-    Some(memory::limit_for(file.max(table.training().x.bytes() as u64)))
+    Some(memory::limit_for(file.max(table.training().x.bytes() as u64), reserved))
 }
 
 fn first(objectives: &[Objective]) -> Result<Objective, CliError> {

@@ -216,7 +216,7 @@ impl TabularEvaluator {
     /// Bytes that the table, its folds and the shared work take at most, as a number of sizes alone.
     pub fn held_bytes(&self) -> u64 {
         let copies = match self.validation {
-            Validation::Kfold { folds } => folds,
+            Validation::Kfold { folds } => folds.min(self.training.rows()),
             Validation::Holdout { .. } => 1,
             Validation::Auto => 5,
         };

@@ -107,8 +107,9 @@ impl Running {
     fn split(&self) -> (Vec<&Seen>, Vec<&Seen>) {
         let mut order: Vec<&Seen> = self.seen.iter().collect();
         order.sort_by(|a, b| a.loss.total_cmp(&b.loss));
+        let scored = order.iter().filter(|seen| seen.loss.is_finite()).count();
         let good = ((self.config.good * order.len() as f64).ceil() as usize).clamp(1, MOST_GOOD);
-        let rest = order.split_off(good.min(order.len()));
+        let rest = order.split_off(good.min(scored));
         (order, rest)
     }
 }
@@ -162,8 +163,8 @@ struct Step {
     place: Place,
     /// Chance of the answer under the prior; 1 for a number, whose prior is even.
     prior: f64,
-    /// Options that could be chosen.
-    options: usize,
+    /// Which options could be chosen; empty for a number.
+    legal: Vec<bool>,
 }
 
 /// Kernels on earlier candidates, and the prior as one more.
@@ -210,12 +211,13 @@ impl Mixture {
         let mut logs = vec![steps.iter().map(|step| log(step.prior)).sum::<f64>(); self.kernels.len() + 1];
         for step in steps {
             let prior = log(step.prior);
-            let loose = self.loose(step.options);
+            let loose = self.loose(step.legal.iter().filter(|legal| **legal).count());
             let (same, other) = (log(loose * step.prior + 1.0 - loose), log(loose * step.prior));
             for &(kernel, place, scale) in self.by_point.get(&step.point).into_iter().flatten() {
                 logs[kernel] += match (place, step.place) {
                     (Place::Option(own), Place::Option(index)) if own == index => same - prior,
-                    (Place::Option(_), Place::Option(_)) => other - prior,
+                    // A kernel whose own answer is illegal here leaves the question to the prior.
+                    (Place::Option(own), Place::Option(_)) if step.legal.get(own) == Some(&true) => other - prior,
                     (Place::At(centre), Place::At(x)) => scale - 0.5 * ((x - centre) / self.width).powi(2),
                     _ => 0.0,
                 };
@@ -269,7 +271,7 @@ impl Choose for Draw<'_> {
             };
             let answer = question.point.domain.at(unit);
             let place = Place::At(question.point.domain.unit(answer));
-            self.steps.push(Step { point: question.id, place, prior: 1.0, options: 0 });
+            self.steps.push(Step { point: question.id, place, prior: 1.0, legal: Vec::new() });
             return Ok(answer);
         }
         let options = question.legal.iter().filter(|legal| **legal).count();
@@ -290,10 +292,15 @@ impl Choose for Draw<'_> {
                     left -= prior(index);
                     left < 0.0
                 });
-                drawn.or(legal().last()).unwrap_or_default()
+                drawn.or(legal().next_back()).unwrap_or_default()
             }
         };
-        self.steps.push(Step { point: question.id, place: Place::Option(index), prior: prior(index), options });
+        self.steps.push(Step {
+            point: question.id,
+            place: Place::Option(index),
+            prior: prior(index),
+            legal: question.legal.to_vec(),
+        });
         Ok(Answer::Option(index))
     }
 }
@@ -338,12 +345,24 @@ mod tests {
     fn a_kernel_is_a_density() {
         let place = |at: f64| Answers::from([(0, Place::At(at))]);
         let mixture = Mixture::new(vec![place(0.0), place(0.3), place(1.0)]);
-        let step = |x: f64| [Step { point: 0, place: Place::At(x), prior: 1.0, options: 0 }];
+        let step = |x: f64| [Step { point: 0, place: Place::At(x), prior: 1.0, legal: vec![] }];
         let mass: f64 = (0..1000).map(|x| mixture.log_density(&step((f64::from(x) + 0.5) / 1000.0)).exp() / 1000.0).sum();
         assert!((mass - 1.0).abs() < 1e-4, "{mass}");
         let mixture = Mixture::new(vec![Answers::from([(0, Place::Option(2))])]);
-        let step = |index| [Step { point: 0, place: Place::Option(index), prior: 0.25, options: 4 }];
+        let step = |index| [Step { point: 0, place: Place::Option(index), prior: 0.25, legal: vec![true; 4] }];
         let mass: f64 = (0..4).map(|index| mixture.log_density(&step(index)).exp()).sum();
         assert!((mass - 1.0).abs() < 1e-12, "{mass}");
+        let legal = vec![true, true, false, true];
+        let step = |index| [Step { point: 0, place: Place::Option(index), prior: 1.0 / 3.0, legal: legal.clone() }];
+        let mass: f64 = [0, 1, 3].iter().map(|&index| mixture.log_density(&step(index)).exp()).sum();
+        assert!((mass - 1.0).abs() < 1e-12, "where the kernel's option is illegal: {mass}");
+    }
+
+    #[test]
+    fn what_failed_is_never_good() {
+        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+        let once = std::cell::Cell::new(false);
+        let trials = Run::new(&Tpe::default(), &space, 5).trials(60, |_| (!once.replace(true)).then_some(1.0));
+        assert!(trials[10..].iter().flat_map(|trial| &trial.origin.parents).all(|&parent| parent == 0));
     }
 }

@@ -213,8 +213,8 @@ struct Run<'scope> {
     pending: VecDeque<Proposal>,
     /// Proposals of one ask that have no id yet.
     queue: VecDeque<Proposal>,
-    /// Since when the process has used more memory than it may.
-    over: Option<Instant>,
+    /// Since when the process has used more memory than it may, or since a trial was stopped for it; and whether one was.
+    over: Option<(Instant, bool)>,
     /// The next trial, where it waits for memory.
     held: Option<Proposal>,
     in_flight: BTreeMap<usize, InFlight>,
@@ -275,7 +275,12 @@ impl<'scope> Run<'scope> {
                 return Ok(self.finish(ended, Some(end)));
             }
             match self.pool.wait() {
-                Some(report) => self.reported(report),
+                Some(report) => {
+                    self.reported(report);
+                    if self.over.is_some() {
+                        self.watch_memory();
+                    }
+                }
                 None => self.watch_memory(),
             }
         }
@@ -296,7 +301,8 @@ impl<'scope> Run<'scope> {
         let price = if seen || recorded { None } else { self.study.evaluator.price(&proposal.genotype, proposal.fidelity) };
         let bytes = price.map_or(0.0, |price| price.bytes);
         let full = self.over.is_some() || self.free_memory().is_some_and(|free| bytes > free);
-        if full && !self.in_flight.is_empty() {
+        let refusal = price.and_then(|price| self.refusal(price));
+        if full && refusal.is_none() && !self.in_flight.is_empty() {
             self.held = Some(proposal);
             return Ok(false);
         }
@@ -309,7 +315,7 @@ impl<'scope> Run<'scope> {
             self.pending.push_back(proposal);
             self.keep(id, record, None, false);
         } else if original == id {
-            if let Some(why) = price.and_then(|price| self.refusal(price)) {
+            if let Some(why) = refusal {
                 let (genotype, result) = (proposal.genotype.clone(), Err(Stop::Infeasible(why)));
                 self.pending.push_back(proposal);
                 self.reported(Report { id, genotype, result, seconds: 0.0, cut: false });
@@ -355,16 +361,16 @@ impl<'scope> Run<'scope> {
             self.over = None;
             return;
         };
-        let since = *self.over.get_or_insert_with(Instant::now);
-        if since.elapsed() < GRACE && used < memory + memory / 4 {
+        let (since, stopped) = *self.over.get_or_insert_with(|| (Instant::now(), false));
+        // Far beyond the limit there is no time to wait, but what a stopped trial frees takes a moment.
+        if since.elapsed() < GRACE && (stopped || used < memory + memory / 4) {
             return;
         }
-        // One at a time: what a stopped trial frees takes a moment.
         let running = self.in_flight.values_mut();
         if let Some(trial) = running.max_by(|a, b| a.bytes.total_cmp(&b.bytes)).filter(|trial| !trial.stopped) {
             trial.stopped = true;
             trial.cancel.cancel();
-            self.over = Some(Instant::now());
+            self.over = Some((Instant::now(), true));
         }
     }
 

@@ -77,11 +77,11 @@ impl Plan {
             let inner = index + 1 < self.vertices.len();
             let (folds, copy) =
                 if inner && vertex.op.cross_fits() { (INNER_FOLDS as f64, FLOAT * shape.cells()) } else { (0.0, 0.0) };
-            price.seconds += cost.seconds * (1.0 + folds);
             let held: f64 =
                 seen.iter().zip(&readers).filter(|(_, reader)| **reader >= index).map(|((_, bytes, _), _)| bytes).sum();
             let knows = inner && !vertex.op.cross_fits() && (vertex.op.reads_target() || inputs().any(|(.., by_fold)| *by_fold));
             let by_fold = knows && Some(index) < last_cross_fit;
+            price.seconds += cost.seconds * (1.0 + if by_fold { INNER_FOLDS as f64 } else { folds });
             let emits = if vertex.op.output() == PREDICTION && cost.columns == 2.0 { 1.0 } else { cost.columns };
             let output = FLOAT * source.rows * emits * if by_fold { 1.0 + INNER_FOLDS as f64 } else { 1.0 };
             price.bytes = price.bytes.max(held + copy + cost.bytes.max(output));
