@@ -70,6 +70,8 @@ pub struct StudySettings {
     pub lag: u64,
     /// Whether the space's own starting points are tried first.
     pub starts: bool,
+    /// A candidate is given up once its folds so far are worse than those of each of so many best candidates; 0: never.
+    pub racing: usize,
 }
 
 impl Default for StudySettings {
@@ -84,6 +86,7 @@ impl Default for StudySettings {
             workers: None,
             lag: 7,
             starts: true,
+            racing: 12,
         }
     }
 }

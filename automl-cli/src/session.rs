@@ -173,6 +173,7 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         trial_time: config.study.trial_time(),
         memory: config.study.memory_limit.or_else(|| memory_for(&config, &built, reserved)),
         reserved,
+        racing: config.study.racing,
     };
     study.memory_probe = Some(Box::new(memory::used));
     let plan = Plan { objective: first(&objectives)?, deadline, trials: config.study.trials };

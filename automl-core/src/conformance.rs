@@ -13,7 +13,7 @@ use crate::evaluator::{Direction, Objective};
 use crate::genotype::Genotype;
 use crate::registry::{self, Plugin};
 use crate::space::{Answer, Next, SearchSpace, Step, next_question, sample};
-use crate::strategy::{Ask, Crossover, Mutation, Proposal, Strategy, StrategyConfig};
+use crate::strategy::{Ask, Crossover, Mutation, Prices, Proposal, Strategy, StrategyConfig};
 use crate::study::seed_of;
 use crate::trial::{State, Trial};
 use crate::vocabulary::Vocabulary;
@@ -122,7 +122,8 @@ pub fn check_strategy(config: &dyn StrategyConfig, space: &Arc<dyn SearchSpace>,
     let (mut asked, mut told) = (0, 0);
     while asked < trials {
         let ask = |strategy: &dyn Strategy| {
-            strategy.ask(&Ask { trial: asked, pending: &pending }, &mut rng(seed_of(seed, "ask", asked)))
+            strategy
+                .ask(&Ask { trial: asked, pending: &pending, prices: Prices::default() }, &mut rng(seed_of(seed, "ask", asked)))
         };
         let proposals = ask(strategy.as_ref()).map_err(|error| format!("ask {asked}: {error}"))?;
         if ask(strategy.as_ref()).map_err(text)? != proposals {
@@ -172,6 +173,7 @@ fn made_up(id: u64, proposal: Proposal) -> Trial {
         genotype: proposal.genotype,
         origin: proposal.origin,
         fidelity: proposal.fidelity,
+        steps: Vec::new(),
         duplicate_of: None,
         reason: None,
         seconds: 0.25,

@@ -204,6 +204,7 @@ mod tests {
             genotype: Genotype { nodes: vec![Node::new("a", []).with("x", loss)] },
             origin: Origin { by: "random".into(), parents: vec![0], note: None },
             fidelity: 1.0,
+            steps: vec![0.5, loss],
             duplicate_of: None,
             reason: None,
             seconds: 0.1,

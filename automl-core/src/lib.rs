@@ -30,7 +30,7 @@ pub use graph::{GraphSpace, GraphSpec, OperatorSpec};
 pub use journal::Journal;
 pub use operator::{Kind, Operator, Param, Port};
 pub use space::{Answer, Asker, Choose, Domain, Point, Question, SearchSpace, Step, Trace};
-pub use strategy::{Ask, Crossover, Mutation, Origin, Proposal, Strategy, StrategyConfig};
+pub use strategy::{Ask, Crossover, Mutation, Origin, Prices, Proposal, Strategy, StrategyConfig};
 pub use study::{Budget, Observer, Outcome, Study};
 pub use trial::{State, Trial};
 pub use vocabulary::Vocabulary;

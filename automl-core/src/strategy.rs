@@ -10,7 +10,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::evaluator::Objective;
+use crate::evaluator::{Evaluator, Objective, Price};
 use crate::genotype::Genotype;
 use crate::space::SearchSpace;
 use crate::trial::Trial;
@@ -53,6 +53,28 @@ impl Proposal {
     }
 }
 
+/// What candidates are expected to take, for strategies that look at it. Arithmetic on sizes alone: no clock is in it.
+#[derive(Clone, Copy, Default)]
+pub struct Prices<'a>(Option<&'a dyn Evaluator>);
+
+impl<'a> Prices<'a> {
+    /// The prices that an evaluator declares.
+    pub fn of(evaluator: &'a dyn Evaluator) -> Self {
+        Self(Some(evaluator))
+    }
+
+    /// The price of a candidate; none where it is unknown.
+    pub fn price(&self, genotype: &Genotype, fidelity: f64) -> Option<Price> {
+        self.0?.price(genotype, fidelity)
+    }
+}
+
+impl Debug for Prices<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Prices(known)" } else { "Prices(unknown)" })
+    }
+}
+
 /// What a strategy is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
@@ -60,6 +82,8 @@ pub struct Ask<'a> {
     pub trial: u64,
     /// Proposals whose outcome has not been told yet, oldest first. They depend on the seed alone, not on the number of workers.
     pub pending: &'a [Proposal],
+    /// What candidates are expected to take.
+    pub prices: Prices<'a>,
 }
 
 /// Plain data that builds a strategy; a config names it by its `type`.

@@ -42,6 +42,9 @@ pub struct Trial {
     /// Share of the full effort spent, above 0 to 1.
     #[serde(default = "full", skip_serializing_if = "is_full")]
     pub fidelity: f64,
+    /// First losses that were reported on the way, such as those of the folds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<f64>,
     /// The earlier trial with the same candidate, whose outcome this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duplicate_of: Option<u64>,

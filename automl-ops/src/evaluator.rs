@@ -135,7 +135,9 @@ pub struct TabularEvaluator {
     folds: Mutex<BTreeMap<(u64, u64), Folds>>,
     cache: Cache,
     shape: Shape,
+    /// One a worker, each of so many threads.
     pools: Mutex<Vec<rayon::ThreadPool>>,
+    threads: usize,
 }
 
 /// Shared by all candidates of one seed and one fidelity.
@@ -205,7 +207,7 @@ impl TabularEvaluator {
         let cache = Cache::new(cache_bytes(&training));
         let shape = pipeline::shape(&training.x, &training.y);
         let folds = Mutex::default();
-        Ok(Self { training, metric, validation, folds, cache, shape, pools: Mutex::new(pools?) })
+        Ok(Self { training, metric, validation, folds, cache, shape, pools: Mutex::new(pools?), threads })
     }
 
     /// What the candidates shared so far.
@@ -291,57 +293,24 @@ impl TabularEvaluator {
         held.into_iter().filter(|held| !held.is_empty() && held.len() < rows).enumerate().map(fold).collect()
     }
 
-    fn validate(&self, genotype: &Genotype, cx: &mut dyn EvalContext) -> Result<Evaluation, Stop> {
-        let (seed, cancel) = (cx.seed(), cx.cancel().clone());
-        let folds = self.folds(seed, cx.fidelity());
-        if folds.is_empty() {
-            return Err(Stop::Infeasible("the table has too few rows to hold any out".into()));
-        }
-        let mut found = Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new(), folds: Vec::new() };
-        let (mut by_fold, mut cut) = (Vec::new(), 0);
-        for (index, (fold, fitted)) in folds.iter().zip(self.fit_folds(genotype, &folds, seed, &cancel)).enumerate() {
-            let FittedFold { pipeline, predictions, cut: early } = fitted?;
-            cut += u32::from(early);
-            if let Ok(score) = self.score(self.metric, &fold.rows, &predictions) {
-                let told = cx.report(index as u64, &[self.objective().loss(score)]);
-                // With the last fold done, nothing is left to stop.
-                if index + 1 < folds.len() {
-                    told?;
-                }
-                by_fold.push(score);
-            }
-            found.pipelines.push(pipeline);
-            found.predictions.extend(predictions);
-            found.rows.extend(&fold.rows);
-            found.folds.push(fold.rows.len());
-        }
-        let score = match self.metric {
-            // Models of different folds need not be calibrated alike, so ranks are compared within a fold.
-            Metric::RocAuc if !by_fold.is_empty() => by_fold.iter().sum::<f64>() / by_fold.len() as f64,
-            metric => self.score(metric, &found.rows, &found.predictions).map_err(|error| Stop::Failed(error.to_string()))?,
-        };
-        let others = Metric::ALL.into_iter().filter(|metric| metric.task() == self.training.task() && *metric != Metric::RocAuc);
-        let mut metrics: BTreeMap<String, f64> = others
-            .filter_map(|metric| Some((metric.name().to_owned(), self.score(metric, &found.rows, &found.predictions).ok()?)))
-            .collect();
-        metrics.insert(self.metric.name().to_owned(), score);
-        if cut > 0 {
-            metrics.insert("folds_cut_by_time".to_owned(), f64::from(cut));
-        }
-        Ok(Evaluation { losses: vec![self.objective().loss(score)], metrics, artifact: Some(Arc::new(found)) })
-    }
-
-    /// The folds of a candidate, side by side where the pool has threads for it; in the order of the folds.
-    fn fit_folds(&self, genotype: &Genotype, folds: &[Fold], seed: u64, cancel: &Cancel) -> Vec<Result<FittedFold, Stop>> {
-        let (left, failed) = (AtomicUsize::new(folds.len()), AtomicUsize::new(folds.len()));
+    /// Some folds of a candidate side by side, in their order; so many others follow.
+    fn fit_folds(
+        &self,
+        genotype: &Genotype,
+        folds: &[Fold],
+        others: usize,
+        seed: u64,
+        cancel: &Cancel,
+    ) -> Vec<Result<FittedFold, Stop>> {
+        let failed = AtomicUsize::new(folds.len());
+        // Each wave gets its share of the trial's time: an ensemble that is cut then is still a model with a score.
+        let share = cancel.share(1 + others.div_ceil(self.threads));
         let fit = |(index, fold): (usize, &Fold)| {
-            // Each fold gets its share of the trial's time: an ensemble that is cut then is still a model with a score.
-            let rounds = left.fetch_sub(1, Ordering::Relaxed).div_ceil(rayon::current_num_threads());
             // The first fold that fails speaks for the candidate; those before it have to be seen, those behind it do not.
             if failed.load(Ordering::Relaxed) < index {
                 return Err(Stop::Cancelled);
             }
-            let result = self.fit_fold(genotype, fold, seed, cancel, &cancel.share(rounds));
+            let result = self.fit_fold(genotype, fold, seed, cancel, &share);
             if result.is_err() {
                 failed.fetch_min(index, Ordering::Relaxed);
             }
@@ -424,43 +393,48 @@ impl Evaluator for TabularEvaluator {
     }
 
     fn evaluate(&self, genotype: &Genotype, cx: &mut dyn EvalContext) -> Result<Evaluation, Stop> {
-        // The context is not `Send`; what the pool needs of it is.
-        let (seed, fidelity, cancel) = (cx.seed(), cx.fidelity(), cx.cancel().clone());
-        let mut reports = Reports { seed, fidelity, cancel, made: Vec::new() };
-        let result = self.on_pool(|| self.validate(genotype, &mut reports));
-        for (step, losses) in reports.made {
-            match cx.report(step, &losses) {
-                Err(Stop::Cancelled) if result.is_ok() => {}
-                told => told?,
-            }
+        let (seed, cancel) = (cx.seed(), cx.cancel().clone());
+        let folds = self.folds(seed, cx.fidelity());
+        if folds.is_empty() {
+            return Err(Stop::Infeasible("the table has too few rows to hold any out".into()));
         }
-        result
-    }
-}
-
-/// Collects the reports of an evaluation that runs on another thread.
-struct Reports {
-    seed: u64,
-    fidelity: f64,
-    cancel: automl_core::Cancel,
-    made: Vec<(u64, Vec<f64>)>,
-}
-
-impl EvalContext for Reports {
-    fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    fn fidelity(&self) -> f64 {
-        self.fidelity
-    }
-
-    fn cancel(&self) -> &automl_core::Cancel {
-        &self.cancel
-    }
-
-    fn report(&mut self, step: u64, losses: &[f64]) -> Result<(), Stop> {
-        self.made.push((step, losses.to_vec()));
-        if self.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
+        let mut found = Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new(), folds: Vec::new() };
+        let (mut by_fold, mut cut) = (Vec::new(), 0);
+        let mut left = folds.as_slice();
+        while !left.is_empty() {
+            // As many at once as there are threads, so that a candidate that falls behind is given up early.
+            let (wave, rest) = left.split_at(self.threads.min(left.len()));
+            for (fold, fitted) in wave.iter().zip(self.on_pool(|| self.fit_folds(genotype, wave, rest.len(), seed, &cancel))) {
+                let FittedFold { pipeline, predictions, cut: early } = fitted?;
+                cut += u32::from(early);
+                if let Ok(score) = self.score(self.metric, &fold.rows, &predictions) {
+                    let told = cx.report(found.folds.len() as u64, &[self.objective().loss(score)]);
+                    // With the last fold done, nothing is left to stop.
+                    if found.folds.len() + 1 < folds.len() {
+                        told?;
+                    }
+                    by_fold.push(score);
+                }
+                found.pipelines.push(pipeline);
+                found.predictions.extend(predictions);
+                found.rows.extend(&fold.rows);
+                found.folds.push(fold.rows.len());
+            }
+            left = rest;
+        }
+        let score = match self.metric {
+            // Models of different folds need not be calibrated alike, so ranks are compared within a fold.
+            Metric::RocAuc if !by_fold.is_empty() => by_fold.iter().sum::<f64>() / by_fold.len() as f64,
+            metric => self.score(metric, &found.rows, &found.predictions).map_err(|error| Stop::Failed(error.to_string()))?,
+        };
+        let others = Metric::ALL.into_iter().filter(|metric| metric.task() == self.training.task() && *metric != Metric::RocAuc);
+        let mut metrics: BTreeMap<String, f64> = others
+            .filter_map(|metric| Some((metric.name().to_owned(), self.score(metric, &found.rows, &found.predictions).ok()?)))
+            .collect();
+        metrics.insert(self.metric.name().to_owned(), score);
+        if cut > 0 {
+            metrics.insert("folds_cut_by_time".to_owned(), f64::from(cut));
+        }
+        Ok(Evaluation { losses: vec![self.objective().loss(score)], metrics, artifact: Some(Arc::new(found)) })
     }
 }

@@ -7,8 +7,8 @@ use automl_core::graph::{Bounds, Source};
 use automl_core::rand::SeedableRng;
 use automl_core::study::seed_of;
 use automl_core::{
-    Ask, Direction, Genotype, GraphSpace, GraphSpec, Kind, Objective, OperatorSpec, Param, Port, SearchSpace, State, Strategy,
-    StrategyConfig, Trial,
+    Ask, Direction, Genotype, GraphSpace, GraphSpec, Kind, Objective, OperatorSpec, Param, Port, Prices, SearchSpace, State,
+    Strategy, StrategyConfig, Trial,
 };
 use rand_chacha::ChaCha8Rng;
 
@@ -77,7 +77,8 @@ impl Run {
         let mut trials: Vec<Trial> = Vec::new();
         for id in 0..count {
             let mut rng = ChaCha8Rng::seed_from_u64(seed_of(self.seed, "ask", id));
-            let proposal = self.strategy.ask(&Ask { trial: id, pending: &[] }, &mut rng).unwrap().remove(0);
+            let proposal =
+                self.strategy.ask(&Ask { trial: id, pending: &[], prices: Prices::default() }, &mut rng).unwrap().remove(0);
             let loss = loss(&proposal.genotype);
             let trial = Trial {
                 id,
@@ -87,6 +88,7 @@ impl Run {
                 genotype: proposal.genotype,
                 origin: proposal.origin,
                 fidelity: proposal.fidelity,
+                steps: Vec::new(),
                 duplicate_of: None,
                 reason: None,
                 seconds: 0.0,

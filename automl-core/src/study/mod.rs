@@ -7,7 +7,9 @@
 //!
 //! **Resume is replay.** A recorded trial is not evaluated again: its proposal is asked, compared with the record, and told.
 
+mod limits;
 mod pool;
+mod racing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,14 +20,15 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::evaluator::{Evaluation, Evaluator, Price, Stop};
+use crate::evaluator::{Evaluation, Evaluator, Stop};
 use crate::genotype::Genotype;
 use crate::hash::StableHash;
 use crate::journal::Journal;
 use crate::space::SearchSpace;
-use crate::strategy::{Ask, Origin, Proposal, Strategy};
+use crate::strategy::{Ask, Origin, Prices, Proposal, Strategy};
 use crate::trial::{State, Trial};
 use pool::{Job, Pool, Report};
+use racing::Racing;
 
 /// Seed of the `n`-th use of a stream of random numbers.
 pub fn seed_of(seed: u64, stream: &str, n: u64) -> u64 {
@@ -51,22 +54,10 @@ pub struct Budget {
     /// Of these, the bytes that are not for trials: data, shared work, what observers keep. A number of the study's sizes, not a
     /// measurement, so that what is refused is the same in each run. A quarter of the memory is for trials in any case.
     pub reserved: u64,
+    /// A trial is given up once the losses that it reports are worse, in the mean, than those of each of so many best trials at
+    /// the same steps; 0: every trial runs to its end.
+    pub racing: usize,
 }
-
-/// How long a process may use too much memory before a trial is stopped for it; nothing is started meanwhile.
-const GRACE: Duration = Duration::from_millis(300);
-
-impl Budget {
-    /// Bytes that all trials together may use.
-    fn for_trials(&self) -> Option<f64> {
-        let memory = self.memory?;
-        Some(memory.saturating_sub(self.reserved).max(memory / 4) as f64)
-    }
-}
-
-/// How far a price in seconds may lie beyond the time of a trial before the trial is refused: prices are rough, and what fits
-/// in steps can stop early with something usable.
-const DEAR: f64 = 4.0;
 
 /// Proposals in a row that were all evaluated before, after which the space counts as exhausted.
 const EXHAUSTED: u64 = 1_000;
@@ -218,6 +209,7 @@ struct Run<'scope> {
     /// The next trial, where it waits for memory.
     held: Option<Proposal>,
     in_flight: BTreeMap<usize, InFlight>,
+    racing: Racing,
     told: usize,
     /// First id whose outcome the stop rules have not seen.
     settled: usize,
@@ -234,6 +226,7 @@ struct Run<'scope> {
 impl<'scope> Run<'scope> {
     fn new(study: Study, outer: Cancel, token: Cancel, pool: Pool<'scope>) -> Self {
         Self {
+            racing: Racing::new(study.budget.racing),
             study,
             outer,
             token,
@@ -318,12 +311,13 @@ impl<'scope> Run<'scope> {
             if let Some(why) = refusal {
                 let (genotype, result) = (proposal.genotype.clone(), Err(Stop::Infeasible(why)));
                 self.pending.push_back(proposal);
-                self.reported(Report { id, genotype, result, seconds: 0.0, cut: false });
+                self.reported(Report { id, genotype, result, steps: Vec::new(), seconds: 0.0, cut: false });
                 return Ok(true);
             }
             let cancel = self.token.child(None);
             self.in_flight.insert(id, InFlight { bytes, cancel: cancel.clone(), stopped: false });
-            self.pool.start(Job { id, genotype: proposal.genotype.clone(), fidelity: proposal.fidelity, cancel });
+            let rivals = self.racing.rivals(proposal.fidelity);
+            self.pool.start(Job { id, genotype: proposal.genotype.clone(), fidelity: proposal.fidelity, cancel, rivals });
             self.pending.push_back(proposal);
         } else if let Some(Some(trial)) = self.trials.get(original) {
             let repeated = repeat(trial, id, &proposal);
@@ -336,44 +330,6 @@ impl<'scope> Run<'scope> {
         Ok(true)
     }
 
-    /// Bytes of the budget that the running trials are not expected to use.
-    fn free_memory(&self) -> Option<f64> {
-        let taken: f64 = self.in_flight.values().map(|trial| trial.bytes).sum();
-        Some(self.study.budget.for_trials()? - taken)
-    }
-
-    /// Why a candidate of this price is not evaluated at all.
-    fn refusal(&self, price: Price) -> Option<String> {
-        if let Some(most) = self.study.budget.for_trials().filter(|most| price.bytes > *most) {
-            let (need, most) = (price.bytes / 1e6, most / 1e6);
-            return Some(format!("would need about {need:.0} MB; of the memory limit, {most:.0} MB are for candidates"));
-        }
-        let limit = self.study.budget.trial_time?.as_secs_f64();
-        (price.seconds > DEAR * limit)
-            .then(|| format!("would take about {:.0} s; one trial may take {limit:.1} s", price.seconds.max(1.0)))
-    }
-
-    /// Stops the largest running trial where the process uses more memory than it may, and goes on doing so: what was freed a
-    /// moment ago may not be back with the system yet.
-    fn watch_memory(&mut self) {
-        let (Some(memory), Some(probe)) = (self.study.budget.memory, &self.study.memory_probe) else { return };
-        let Some(used) = probe().filter(|used| *used > memory) else {
-            self.over = None;
-            return;
-        };
-        let (since, stopped) = *self.over.get_or_insert_with(|| (Instant::now(), false));
-        // Far beyond the limit there is no time to wait, but what a stopped trial frees takes a moment.
-        if since.elapsed() < GRACE && (stopped || used < memory + memory / 4) {
-            return;
-        }
-        let running = self.in_flight.values_mut();
-        if let Some(trial) = running.max_by(|a, b| a.bytes.total_cmp(&b.bytes)).filter(|trial| !trial.stopped) {
-            trial.stopped = true;
-            trial.cancel.cancel();
-            self.over = Some((Instant::now(), true));
-        }
-    }
-
     fn next_proposal(&mut self, id: usize) -> Result<Option<Proposal>> {
         if let Some(start) = self.study.starts.get(id) {
             return Ok(Some(Proposal::new(start.clone(), Origin::by("start"))));
@@ -382,11 +338,13 @@ impl<'scope> Run<'scope> {
         while self.told < id.saturating_sub(lag) {
             let Some(Some(trial)) = self.trials.get(self.told) else { return Ok(None) };
             self.study.strategy.tell(trial)?;
+            self.racing.tell(trial);
             self.pending.pop_front();
             self.told += 1;
         }
         if self.queue.is_empty() {
-            let ask = Ask { trial: id as u64, pending: self.pending.make_contiguous() };
+            let prices = Prices::of(self.study.evaluator.as_ref());
+            let ask = Ask { trial: id as u64, pending: self.pending.make_contiguous(), prices };
             let mut rng = ChaCha8Rng::seed_from_u64(seed_of(self.study.seed, "ask", id as u64));
             self.queue = self.study.strategy.ask(&ask, &mut rng)?.into();
             self.exhausted = self.queue.is_empty();
@@ -429,6 +387,7 @@ impl<'scope> Run<'scope> {
             genotype: report.genotype,
             origin: proposal.origin.clone(),
             fidelity: proposal.fidelity,
+            steps: report.steps,
             duplicate_of: None,
             reason,
             seconds: report.seconds,
@@ -520,6 +479,7 @@ fn repeat(original: &Trial, id: usize, proposal: &Proposal) -> Trial {
         genotype: proposal.genotype.clone(),
         origin: proposal.origin.clone(),
         fidelity: original.fidelity,
+        steps: Vec::new(),
         duplicate_of: Some(original.duplicate_of.unwrap_or(original.id)),
         reason: original.reason.clone(),
         seconds: 0.0,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
+use super::racing::{Rivals, is_lost};
 use crate::cancel::Cancel;
 use crate::evaluator::{EvalContext, Evaluation, Evaluator, Stop};
 use crate::genotype::Genotype;
@@ -19,6 +20,8 @@ pub(super) struct Job {
     pub fidelity: f64,
     /// Ends this trial alone.
     pub cancel: Cancel,
+    /// Whom it races against.
+    pub rivals: Rivals,
 }
 
 /// How it went.
@@ -27,6 +30,8 @@ pub(super) struct Report {
     /// That of the job.
     pub genotype: Genotype,
     pub result: Result<Evaluation, Stop>,
+    /// The first losses that it reported.
+    pub steps: Vec<f64>,
     pub seconds: f64,
     /// Whether the study ended before the evaluation did, so that the result may be cut short.
     pub cut: bool,
@@ -107,7 +112,8 @@ impl Bench {
     fn evaluate(&self, job: Job) -> Report {
         let start = Instant::now();
         let deadline = self.trial_time.map(|limit| start + limit);
-        let mut cx = Context { seed: self.seed, fidelity: job.fidelity, cancel: job.cancel.child(deadline) };
+        let cancel = job.cancel.child(deadline);
+        let mut cx = Context { seed: self.seed, fidelity: job.fidelity, cancel, rivals: job.rivals, steps: Vec::new() };
         let result = if self.cancel.is_cancelled() {
             Err(Stop::Cancelled)
         } else {
@@ -122,7 +128,7 @@ impl Bench {
             result => result,
         };
         let (seconds, cut) = (start.elapsed().as_secs_f64(), self.cancel.is_cancelled());
-        Report { id: job.id, genotype: job.genotype, result, seconds, cut }
+        Report { id: job.id, genotype: job.genotype, result, steps: cx.steps, seconds, cut }
     }
 }
 
@@ -135,6 +141,8 @@ struct Context {
     seed: u64,
     fidelity: f64,
     cancel: Cancel,
+    rivals: Rivals,
+    steps: Vec<f64>,
 }
 
 impl EvalContext for Context {
@@ -150,7 +158,18 @@ impl EvalContext for Context {
         &self.cancel
     }
 
-    fn report(&mut self, _step: u64, _losses: &[f64]) -> Result<(), Stop> {
-        if self.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
+    fn report(&mut self, step: u64, losses: &[f64]) -> Result<(), Stop> {
+        if self.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        // Only steps without a gap, which others can be compared with.
+        if let Some(loss) = losses.first().filter(|loss| loss.is_finite() && step == self.steps.len() as u64) {
+            self.steps.push(*loss);
+            if is_lost(&self.steps, &self.rivals) {
+                let (steps, rivals) = (self.steps.len(), self.rivals.len());
+                return Err(Stop::Pruned(format!("worse than the best {rivals} trials over the first {steps} of its steps")));
+            }
+        }
+        Ok(())
     }
 }

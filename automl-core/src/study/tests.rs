@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::{Rng, RngExt};
 
 use super::*;
-use crate::evaluator::{Direction, EvalContext, Objective};
+use crate::evaluator::{Direction, EvalContext, Objective, Price};
 use crate::graph::GraphSpace;
 use crate::space::sample;
 use crate::strategy::StrategyConfig;
@@ -286,4 +286,47 @@ fn a_trial_that_makes_the_process_too_large_is_stopped_alone() {
     let stopped = trials.iter().filter(|trial| trial.reason.as_deref().is_some_and(|why| why.contains("stopped"))).count();
     assert_eq!(trials.len(), 12);
     assert!((1..6).contains(&stopped), "{stopped} of 12 were stopped");
+}
+
+/// Reports one step after another, each its own number from the hash; the loss is their mean.
+#[derive(Default)]
+struct Stepped(AtomicU64);
+
+impl Evaluator for Stepped {
+    fn objectives(&self) -> Vec<Objective> {
+        vec![Objective { name: "hash".into(), direction: Direction::Minimize }]
+    }
+
+    fn evaluate(&self, genotype: &Genotype, cx: &mut dyn EvalContext) -> Result<Evaluation, Stop> {
+        let hash = genotype.canonical_hash();
+        let steps: Vec<f64> = (0..4).map(|step| (hash % 1_009) as f64 + (hash >> (8 * step) & 255) as f64).collect();
+        for (step, loss) in steps.iter().enumerate() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            cx.report(step as u64, &[*loss])?;
+        }
+        Ok(Evaluation { losses: vec![steps.iter().sum::<f64>() / 4.0], ..Evaluation::default() })
+    }
+}
+
+#[test]
+fn races_save_steps_the_same_for_any_number_of_workers_and_after_a_resume() {
+    let run = |workers, racing, recorded| {
+        let (mut study, _) = study(workers);
+        let evaluator = Arc::new(Stepped::default());
+        study.evaluator = evaluator.clone();
+        study.budget.racing = racing;
+        study.recorded = recorded;
+        let trials = timeless(&study.run(&Cancel::new()).unwrap().trials);
+        (trials, evaluator.0.load(Ordering::Relaxed))
+    };
+    let (raced, steps) = run(1, 3, BTreeMap::new());
+    let pruned = raced.iter().filter(|trial| trial.state == State::Pruned && trial.duplicate_of.is_none()).count();
+    let lost = |trial: &Trial| trial.reason.as_deref().is_some_and(|why| why.contains("worse than the best 3 trials"));
+    assert!(pruned > 20 && raced.iter().all(|trial| lost(trial) == (trial.state == State::Pruned)), "{pruned}");
+    assert_eq!(run(4, 3, BTreeMap::new()).0, raced);
+    let half: BTreeMap<u64, Trial> = raced[..60].iter().map(|trial| (trial.id, trial.clone())).collect();
+    assert_eq!(run(2, 3, half).0, raced);
+    let (whole, all) = run(1, 0, BTreeMap::new());
+    assert!(whole.iter().all(|trial| trial.state == State::Complete));
+    assert!(steps + 2 * pruned as u64 <= all, "{steps} of {all}, {pruned} given up");
 }
