@@ -7,7 +7,7 @@
 //!   `mutation_layer`, `subgraph`, `heredity_layer` and `keepbest`; a share of random candidates throughout, a share of heredity of
 //!   about 0.2, mutation for the rest, and weights for transitions from operator to operator.
 //! - **Ours**: what each mutation does in detail, the tournament's size, all defaults here, mutation of parameters beside that of
-//!   structure, avoiding duplicates, and the steady state: each proposal is made from all that was told so far, and `keepbest`
+//!   structure, avoiding duplicates, the adaptive mix, thrift, and the steady state: each proposal is made from all that was told so far, and `keepbest`
 //!   is a pool of the best distinct candidates instead of copies from one generation to the next. No figure of the paper is
 //!   claimed to be reproduced.
 //!
@@ -20,16 +20,18 @@ use automl_core::schemars::JsonSchema;
 use automl_core::{Ask, Crossover, Error, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trial, plugin};
 use serde::{Deserialize, Serialize};
 
+use crate::credit::Credit;
 use crate::crossovers::{HeredityLayer, Uniform};
-use crate::fresh::{Fresh, Told};
+use crate::fresh::Told;
 use crate::mix::{Mix, Weighted, crossover_schema, name_of};
 
 /// Evolution after DarwinML: tournaments among the best, graph mutations, heredity by layers and random immigrants.
 ///
 /// Random until `initial` trials were told, however they ended; starts count like any trial. From then on each proposal is
 /// random with probability `random`, a child of two parents with probability `heredity`, and a mutated parent otherwise.
-/// Parents win tournaments among the best `population` distinct candidates of all that were told. A child that was tried before
-/// is made anew, up to 10 times. The origin of a trial names the mutation or crossover. Sees the first objective alone.
+/// Parents win tournaments among the best `population` distinct candidates of all that were told. A child that was tried before,
+/// or that `thrift` finds too dear, is made anew, up to 10 times. The origin of a trial names the mutation or crossover. Sees the
+/// first objective alone.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(crate = "automl_core::schemars")]
@@ -50,16 +52,35 @@ pub struct GraphEvolution {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crossover_schema")]
     pub crossover: Option<Arc<dyn Crossover>>,
+    /// Whether mutations, heredity and random candidates are drawn more often the more often they lead among the best; default true.
+    pub adaptive: bool,
+    /// How much price counts: a child that is expected to take x times as long as the members do in the median is kept with
+    /// probability 1 / x^thrift; 0: price does not matter. Default 0.5.
+    pub thrift: f64,
 }
 
 impl Default for GraphEvolution {
     fn default() -> Self {
-        Self { initial: 8, population: 24, tournament: 4, random: 0.1, heredity: 0.15, mutations: Vec::new(), crossover: None }
+        Self {
+            initial: 8,
+            population: 24,
+            tournament: 4,
+            random: 0.1,
+            heredity: 0.15,
+            mutations: Vec::new(),
+            crossover: None,
+            adaptive: true,
+            thrift: 0.5,
+        }
     }
 }
 
-/// Children that are made until one is new.
+/// Children that are made until one is new and not too dear.
 const TRIES: usize = 10;
+/// Members below which there is no usual price.
+const FEW: usize = 5;
+/// A child does well if it is in this share of the members at once.
+const LEADING: usize = 4;
 
 plugin! {
     "graph_evolution",
@@ -74,6 +95,9 @@ plugin! {
             if shares.iter().any(|share| !(0.0..=1.0).contains(share)) {
                 return Err(Error::config("strategy.heredity", "`random` and `heredity` are shares, 0 to 1 and at most 1 together"));
             }
+            if !(0.0..=10.0).contains(&self.thrift) {
+                return Err(Error::config("strategy.thrift", "must lie between 0 and 10"));
+            }
             let mix = Mix::new(&self.mutations, space.as_ref())?;
             let crossover: Arc<dyn Crossover> = match (&self.crossover, space.graph()) {
                 (Some(crossover), _) => crossover.clone(),
@@ -82,7 +106,8 @@ plugin! {
             };
             let cross_name = name_of(crossover.as_ref());
             let config = self.clone();
-            Ok(Box::new(Running { config, mix, crossover, cross_name, told: Told::new(space), members: Vec::new() }))
+            let (told, members, credit) = (Told::new(space), Vec::new(), Credit::default());
+            Ok(Box::new(Running { config, mix, crossover, cross_name, told, members, credit }))
         }
     }
 }
@@ -95,6 +120,7 @@ struct Running {
     told: Told,
     /// The best distinct candidates, best first; the earlier of equals.
     members: Vec<Member>,
+    credit: Credit,
 }
 
 struct Member {
@@ -127,46 +153,76 @@ impl Running {
                 return Ok(Some(Proposal::new(child, origin(&self.cross_name, &[a, b]))));
             }
         }
-        let child = self.mix.mutate(&first.genotype, space, rng)?;
+        let child = self.mix.mutate(&first.genotype, &self.credit, space, rng)?;
         Ok(child.map(|(child, by)| Proposal::new(child, origin(by, &[first]))))
     }
 
-    fn propose(&self, fresh: &Fresh<'_>, rng: &mut dyn Rng) -> Result<Proposal> {
-        let draw: f64 = rng.random();
-        if self.told.trials < self.config.initial || draw < self.config.random {
-            return fresh.random(rng);
+    /// What a member is expected to take, in the median.
+    fn usual_price(&self, ask: &Ask<'_>) -> Option<f64> {
+        if self.config.thrift == 0.0 || self.members.len() < FEW {
+            return None;
         }
-        let heredity = draw < self.config.random + self.config.heredity;
-        let mut last = None;
+        let prices = self.members.iter().map(|member| Some(ask.prices.price(&member.genotype, 1.0)?.seconds));
+        let mut prices = prices.collect::<Option<Vec<f64>>>()?;
+        prices.sort_by(f64::total_cmp);
+        prices.get(prices.len() / 2).copied()
+    }
+
+    /// The next candidate: new, and dear ones seldom; of those that were too dear, the cheapest where nothing else comes.
+    fn propose(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Proposal> {
+        let fresh = self.told.fresh(ask);
+        let usual = self.usual_price(ask);
+        let credit = |by: &str| if self.config.adaptive { self.credit.factor(by) } else { 1.0 };
+        let random = self.config.random * credit("random");
+        let heredity = self.config.heredity * credit(&self.cross_name);
+        let draw = rng.random::<f64>() * (random + heredity + 1.0 - self.config.random - self.config.heredity);
+        let is_random = self.told.trials < self.config.initial || draw < random;
+        let mut cheapest: Option<(f64, Proposal)> = None;
         for _ in 0..TRIES {
-            let Some(proposal) = self.child(heredity, rng)? else { continue };
+            let proposal = if is_random { Some(fresh.random(rng)?) } else { self.child(draw < random + heredity, rng)? };
+            let Some(proposal) = proposal else { continue };
+            let price = usual.and_then(|usual| Some(ask.prices.price(&proposal.genotype, 1.0)?.seconds / usual)).unwrap_or(0.0);
             let new = fresh.is(&proposal.genotype);
-            last = Some(proposal);
-            if new {
-                break;
+            if new && rng.random::<f64>() < price.powf(-self.config.thrift) {
+                return Ok(proposal);
+            }
+            // What was tried already is worth nothing, whatever it takes.
+            let price = if new { price } else { f64::INFINITY };
+            if cheapest.as_ref().is_none_or(|(least, _)| price < *least) {
+                cheapest = Some((price, proposal));
             }
         }
-        last.map_or_else(|| fresh.random(rng), Ok)
+        cheapest.map_or_else(|| fresh.random(rng), |(_, proposal)| Ok(proposal))
     }
 }
 
 impl Strategy for Running {
     fn ask(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Vec<Proposal>> {
-        Ok(vec![self.propose(&self.told.fresh(ask), rng)?])
+        Ok(vec![self.propose(ask, rng)?])
     }
 
     fn tell(&mut self, trial: &Trial) -> Result<()> {
         let hash = self.told.tell(trial);
-        let Some(loss) = trial.loss() else { return Ok(()) };
+        let place = trial.loss().and_then(|loss| self.enter(loss, hash, trial));
+        if self.config.adaptive && trial.origin.by != "start" {
+            self.credit.tell(&trial.origin.by, place.is_some_and(|place| place < self.config.population.div_ceil(LEADING)));
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    /// Puts a trial among the members if it belongs there, and says its place.
+    fn enter(&mut self, loss: f64, hash: u64, trial: &Trial) -> Option<usize> {
         match self.members.iter().position(|member| member.hash == hash) {
-            Some(known) if self.members[known].loss <= loss => return Ok(()),
+            Some(known) if self.members[known].loss <= loss => return None,
             Some(known) => drop(self.members.remove(known)),
             None => {}
         }
         let place = self.members.partition_point(|member| member.loss.total_cmp(&loss).is_le());
         self.members.insert(place, Member { id: trial.id, loss, hash, genotype: trial.genotype.clone() });
         self.members.truncate(self.config.population);
-        Ok(())
+        (place < self.config.population).then_some(place)
     }
 }
 

@@ -10,6 +10,7 @@
 //! ([`SearchSpace::graph`](automl_core::SearchSpace::graph)); `mutation_point` and `uniform` work on the questions of a space,
 //! so that every strategy here can search every space.
 
+mod credit;
 pub mod crossovers;
 mod draft;
 mod fresh;

@@ -7,6 +7,7 @@ use automl_core::schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use automl_core::{Error, Genotype, Mutation, Result, SearchSpace};
 use serde::{Deserialize, Serialize};
 
+use crate::credit::Credit;
 use crate::draft::take_weighted;
 use crate::mutations::{MutationEdge, MutationLayer, MutationParameter, MutationPoint, MutationType, Subgraph};
 
@@ -89,13 +90,21 @@ impl Mix {
         Self { entries: entries.collect() }
     }
 
-    /// A child and the name of the mutation that made it. Where the mutation drawn cannot apply, another is drawn.
+    /// A child and the name of the mutation that made it, drawn by weight and credit. Where the mutation drawn cannot apply,
+    /// another is drawn.
     ///
     /// # Errors
     /// Those of the mutations.
-    pub fn mutate(&self, parent: &Genotype, space: &dyn SearchSpace, rng: &mut dyn Rng) -> Result<Option<(Genotype, &str)>> {
-        let mut open: Vec<(&Entry, f64)> =
-            self.entries.iter().filter(|entry| entry.weight > 0.0).map(|entry| (entry, entry.weight)).collect();
+    pub fn mutate(
+        &self,
+        parent: &Genotype,
+        credit: &Credit,
+        space: &dyn SearchSpace,
+        rng: &mut dyn Rng,
+    ) -> Result<Option<(Genotype, &str)>> {
+        let weighted = |entry: &'_ Entry| entry.weight * credit.factor(&entry.name);
+        let open = self.entries.iter().filter(|entry| entry.weight > 0.0);
+        let mut open: Vec<(&Entry, f64)> = open.map(|entry| (entry, weighted(entry))).collect();
         while let Some(entry) = take_weighted(&mut open, rng) {
             if let Some(child) = entry.mutation.mutate(parent, space, rng)? {
                 return Ok(Some((child, &entry.name)));
@@ -126,7 +135,7 @@ mod tests {
         for _ in 0..400 {
             let parent = sample(&space, &mut rng).unwrap();
             let tunable = parent.nodes.iter().any(|node| !node.params.is_empty());
-            match mix.mutate(&parent, &space, &mut rng).unwrap() {
+            match mix.mutate(&parent, &Credit::default(), &space, &mut rng).unwrap() {
                 Some((_, "mutation_parameter")) => counts[0] += 1,
                 Some((_, "mutation_type")) if tunable => counts[1] += 1,
                 _ => {}

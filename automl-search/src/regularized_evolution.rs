@@ -12,6 +12,7 @@ use automl_core::schemars::JsonSchema;
 use automl_core::{Ask, Error, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trial, plugin};
 use serde::{Deserialize, Serialize};
 
+use crate::credit::Credit;
 use crate::fresh::Told;
 use crate::mix::{Mix, Weighted};
 
@@ -89,7 +90,8 @@ impl Strategy for Running {
         if self.told.trials >= self.size {
             for _ in 0..TRIES {
                 let Some(parent) = self.parent(rng) else { break };
-                let Some((child, by)) = self.mix.mutate(&parent.genotype, self.told.space.as_ref(), rng)? else { continue };
+                let space = self.told.space.as_ref();
+                let Some((child, by)) = self.mix.mutate(&parent.genotype, &Credit::default(), space, rng)? else { continue };
                 let new = fresh.is(&child);
                 last = Some(Proposal::new(child, Origin { by: by.to_owned(), parents: vec![parent.id], note: None }));
                 if new {
