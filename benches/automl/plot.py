@@ -10,6 +10,7 @@ CHARACTER = 0.62 * FONT  # a generous mean width of a character
 ROW = 22
 AXIS_WIDTH = 520
 MARGIN = 16
+BAR_GAP = 16  # pixels between bars of one level
 STYLE = f'font-family="Helvetica, Arial, DejaVu Sans, sans-serif" font-size="{FONT}" fill="#222"'
 
 
@@ -33,13 +34,13 @@ def critical_difference(mean_ranks: dict[str, float], sets: int) -> str:
     """A diagram of mean ranks, the best at the left; bars join systems that do not differ at 0.05 by the Nemenyi test."""
     ordered = sorted(mean_ranks.items(), key=lambda item: item[1])
     difference = ranks.critical_difference(len(ordered), sets)
-    bars = _stack(ranks.cliques([rank for _, rank in ordered], difference))
+    bars = _stack([rank for _, rank in ordered], difference)
     frame = _frame(ordered, 1 + max((level for _, _, level in bars), default=-1))
     half = (len(ordered) + 1) // 2
     parts = [_scale(frame), _difference(frame, difference, sets)]
     parts += [_leader(frame, name, rank, row, -1) for row, (name, rank) in enumerate(ordered[:half])]
     parts += [_leader(frame, name, rank, row, 1) for row, (name, rank) in enumerate(reversed(ordered[half:]))]
-    parts += [_bar(frame, ordered[first][1], ordered[last][1], level) for first, last, level in bars]
+    parts += [_bar(frame, first, last, level) for first, last, level in bars]
     width, height = frame.right + frame.left, frame.labels + half * ROW + MARGIN / 2
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" {STYLE}>'
     return "\n".join([head, '<rect width="100%" height="100%" fill="#fff"/>', *parts, "</svg>", ""])
@@ -52,15 +53,16 @@ def _frame(ordered: list[tuple[str, float]], levels: int) -> Frame:
     return Frame(side, side + AXIS_WIDTH, axis, 1, len(ordered), axis + 26 + 10 * levels)
 
 
-def _stack(groups: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """Groups (first, last, level) such that those of a level do not touch."""
-    ends: list[int] = []
-    stacked = []
-    for first, last in groups:
-        level = next((i for i, end in enumerate(ends) if end < first), len(ends))
-        ends[level : level + 1] = [last]
-        stacked.append((first, last, level))
-    return stacked
+def _stack(ordered: list[float], difference: float) -> list[tuple[float, float, int]]:
+    """The bars (first rank, last rank, level) of the groups that do not differ, such that those of a level lie apart."""
+    gap = BAR_GAP / AXIS_WIDTH * (len(ordered) - 1)
+    ends: list[float] = []
+    bars = []
+    for first, last in ranks.cliques(ordered, difference):
+        level = next((i for i, end in enumerate(ends) if end + gap < ordered[first]), len(ends))
+        ends[level : level + 1] = [ordered[last]]
+        bars.append((ordered[first], ordered[last], level))
+    return bars
 
 
 def _scale(frame: Frame) -> str:

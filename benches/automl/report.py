@@ -32,6 +32,7 @@ class Results:
 
     @property
     def systems(self) -> list[str]:
+        """The systems in the order in which they came."""
         return list(self.scores)
 
     @property
@@ -177,9 +178,10 @@ def usage_table(results: Results) -> str:
     rows = [_usage_row(name, records) for name, records in results.records.items()]
     note = (
         "Wall seconds from the start of the command to its end, predictions included. `over` counts runs that took longer than the budget. "
-        "A low share of the processor tells of a busy machine. Memory is the peak of the largest process, at least that of the harness."
+        "A low share of the processor tells of a busy machine. Memory is the peak of the largest process, at least that of the harness. "
+        "Trials are the median of what the system tells."
     )
-    head = ["system", "runs", "failed", "budget s", "mean wall s", "max wall s", "over", "CPU / wall", "median MB", "max MB"]
+    head = ["system", "runs", "failed", "budget s", "mean wall s", "max wall s", "over", "CPU / wall", "median MB", "max MB", "trials"]
     return f"## Time and memory\n\n{note}\n\n" + table(head, rows)
 
 
@@ -191,7 +193,8 @@ def _usage_row(name: str, records: list[dict]) -> list[str]:
     failed = sum(record["status"] != "ok" for record in records)
     counts = [str(len(records)), str(failed), f"{budget:g}"]
     times = [f"{math.fsum(walls) / len(walls):.1f}", f"{max(walls):.1f}", str(sum(wall > budget for wall in walls)), f"{share:.2f}"]
-    return [name, *counts, *times, f"{_median(peaks):.0f}", f"{max(peaks):.0f}"]
+    trials = [told for record in records if isinstance(told := record.get("reported", {}).get("trials"), int)]
+    return [name, *counts, *times, f"{_median(peaks):.0f}", f"{max(peaks):.0f}", f"{_median(trials):.0f}" if trials else "–"]
 
 
 def failure_list(results: Results) -> str:
@@ -227,6 +230,7 @@ def _median(values: list[float]) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Writes what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="+", help="files that run.py wrote")
     parser.add_argument("--reference", help="the system that the others are put beside; default the first")

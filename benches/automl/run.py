@@ -376,6 +376,7 @@ def find_binary(name: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Does what the command line asks for; an interruption, or the signal to end, stops the run in progress with all its processes."""
     options = parse(arguments)
     try:
         chosen = systems.choose(options.system, options.config, options.presets)
@@ -385,6 +386,7 @@ def main(arguments: list[str] | None = None) -> int:
     pairs = read_pairs(options.data, options.pairs)
     settings = Settings(options.budget, options.core, find_binary(options.binary), options.keep)
     jobs = [Job(system, pair, seed) for seed in options.seeds for pair in pairs for system in chosen]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run_all(jobs, settings, options.out, options.retry_failed)
     except KeyboardInterrupt:
