@@ -16,7 +16,7 @@ def balanced_accuracy(truth: Sequence[str], predictions: Sequence[str]) -> float
     """The mean over the classes in `truth` of the share of their rows that were predicted as such."""
     _check_lengths(truth, predictions)
     rows = Counter(truth)
-    right = Counter(label for label, predicted in zip(truth, predictions) if label == predicted)
+    right = Counter(label for label, predicted in zip(truth, predictions, strict=True) if label == predicted)
     return math.fsum(right[label] / count for label, count in rows.items()) / len(rows)
 
 
@@ -26,7 +26,7 @@ def r2(truth: Sequence[float], predictions: Sequence[float]) -> float:
     if not all(map(math.isfinite, predictions)):
         raise BadPredictions("a prediction is not finite")
     mean = math.fsum(truth) / len(truth)
-    error = math.fsum((value - predicted) ** 2 for value, predicted in zip(truth, predictions))
+    error = math.fsum((value - predicted) ** 2 for value, predicted in zip(truth, predictions, strict=True))
     total = math.fsum((value - mean) ** 2 for value in truth)
     if total == 0.0:
         return 1.0 if error == 0.0 else 0.0
@@ -57,7 +57,12 @@ def match_labels(truth: Sequence[str], predictions: Sequence[str]) -> list[str]:
     """Predictions with the spelling of the truth, where a system wrote a label that is a number otherwise: `1.0` for `1`."""
     known = set(truth)
     by_value = {value: label for label in known if (value := _number(label)) is not None}
-    return [label if label in known else by_value.get(_number(label), label) for label in predictions]
+
+    def matched(label: str) -> str:
+        value = None if label in known else _number(label)
+        return label if value is None else by_value.get(value, label)
+
+    return [matched(label) for label in predictions]
 
 
 def _number(text: str) -> float | None:

@@ -42,7 +42,8 @@ def critical_difference(mean_ranks: dict[str, float], sets: int) -> str:
     parts += [_leader(frame, name, rank, row, 1) for row, (name, rank) in enumerate(reversed(ordered[half:]))]
     parts += [_bar(frame, first, last, level) for first, last, level in bars]
     width, height = frame.right + frame.left, frame.labels + half * ROW + MARGIN / 2
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" {STYLE}>'
+    size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {STYLE}>'
     return "\n".join([head, '<rect width="100%" height="100%" fill="#fff"/>', *parts, "</svg>", ""])
 
 

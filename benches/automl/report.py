@@ -11,7 +11,7 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +44,10 @@ class Results:
         """The mean score over seeds, rounded; none without a score."""
         scores = self.scores[system].get(pair)
         return round(math.fsum(scores.values()) / len(scores), DIGITS) if scores else None
+
+    def means(self, system: str, pairs: Iterable[str]) -> list[float]:
+        """The mean scores on pairs; those without a score are left out."""
+        return [mean for pair in pairs if (mean := self.mean(system, pair)) is not None]
 
     def common_pairs(self, systems: Iterable[str]) -> list[str]:
         """The pairs that all of the systems have."""
@@ -83,7 +87,7 @@ def add_rivals(results: Results, text: str) -> None:
         if not cells:
             break
         if not cells[0].startswith("mean"):
-            for name, cell in zip(names, cells[1:]):
+            for name, cell in zip(names, cells[1:], strict=False):
                 if re.fullmatch(r"-?\d*\.?\d+", cell):
                     results.add(name, cells[0], 1, float(cell))
 
@@ -128,7 +132,7 @@ def rank_section(results: Results) -> str:
         return "## Ranks\n\nThere is no pair that all systems have, or there is one system alone."
     averages, pairs = found
     rows = [[name, f"{rank:.2f}"] for name, rank in sorted(averages.items(), key=lambda item: item[1])]
-    note = f"Mean rank over the {len(pairs)} pairs that all {len(averages)} systems have; 1 is the best, ties share the mean of their ranks."
+    note = f"Mean rank over the {len(pairs)} pairs that all {len(averages)} systems have; 1 is the best, ties share a rank."
     text = f"## Ranks\n\n{note}\n\n" + table(["system", "mean rank"], rows)
     if len(pairs) < 2:
         return text
@@ -145,16 +149,16 @@ def rank_systems(results: Results) -> tuple[dict[str, float], list[str]] | None:
     pairs = results.common_pairs(names)
     if len(names) < 2 or not pairs:
         return None
-    scores = [[results.mean(name, pair) for name in names] for pair in pairs]
-    return dict(zip(names, ranks.mean_ranks(scores))), pairs
+    by_pair = list(zip(*(results.means(name, pairs) for name in names), strict=True))
+    return dict(zip(names, ranks.mean_ranks(by_pair), strict=True)), pairs
 
 
 def difference_table(results: Results, reference: str, tie: float) -> str:
     """Each system's scores less those of the reference, pair by pair."""
     rows = [_difference_row(results, system, reference, tie) for system in results.systems if system != reference]
     note = (
-        f"Score less that of `{reference}`, over the pairs that both have: mean with the 95 % interval of Student's t over pairs, the median, "
-        f"and on how many pairs the system is ahead, even (within {tie:g}) and behind."
+        f"Score less that of `{reference}`, over the pairs that both have: mean with the 95 % interval of Student's t over pairs, the "
+        f"median, and on how many pairs the system is ahead, even (within {tie:g}) and behind."
     )
     head = ["system", "pairs", "mean difference", "95 % interval", "median", "wins", "ties", "losses"]
     return f"## Beside {reference}\n\n{note}\n\n" + table(head, rows)
@@ -164,7 +168,7 @@ def _difference_row(results: Results, system: str, reference: str, tie: float) -
     pairs = results.common_pairs([system, reference])
     if not pairs:
         return [system, "0", *["–"] * 6]
-    differences = [results.mean(system, pair) - results.mean(reference, pair) for pair in pairs]
+    differences = [a - b for a, b in zip(results.means(system, pairs), results.means(reference, pairs), strict=True)]
     interval = ranks.t_interval(differences)
     bounds = "–" if math.isnan(interval.low) else f"{interval.low:+.4f} to {interval.high:+.4f}"
     slack = tie + 1e-9
@@ -223,7 +227,7 @@ def diagram(results: Results) -> str | None:
     return plot.critical_difference(found[0], len(found[1]))
 
 
-def _median(values: list[float]) -> float:
+def _median(values: Sequence[float]) -> float:
     ordered = sorted(values)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -3,8 +3,9 @@
 
     run.py --data DATA/tabular --out results.jsonl --budget 60 --seeds 1,2,3 --core 0 --binary target/release/automl --pairs dev
 
-`DATA/tasks.csv` lists the pairs (name, task, target), `DATA/NAME/train.csv` and `test.csv` are their tables. A system gets a copy of the test
-table without the target, so that it cannot look. A run that has its line is not run again: after an interruption, give the same command.
+`DATA/tasks.csv` lists the pairs (name, task, target), `DATA/NAME/train.csv` and `test.csv` are their tables. A system gets a copy of the
+test table without the target, so that it cannot look. A run that has its line is not run again: after an interruption, give the same
+command.
 Needs Python 3.11 and no package.
 """
 
@@ -20,9 +21,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import metrics
@@ -97,10 +98,7 @@ class Usage:
 def read_pairs(data: Path, wanted: list[str]) -> list[Pair]:
     """The pairs of a folder by `dev`, `all` or their names."""
     with open(data / "tasks.csv", newline="", encoding="utf-8") as file:
-        known = {
-            row["name"]: Pair(row["name"], row["task"], row["target"], *(data.resolve() / row["name"] / part for part in ("train.csv", "test.csv")))
-            for row in csv.DictReader(file)
-        }
+        known = {row["name"]: _pair(data.resolve(), row) for row in csv.DictReader(file)}
     names: dict[str, None] = {}
     for name in wanted:
         names |= dict.fromkeys(known if name == "all" else DEV_PAIRS if name == "dev" else [name])
@@ -108,6 +106,11 @@ def read_pairs(data: Path, wanted: list[str]) -> list[Pair]:
     if missing:
         raise SystemExit(f"{data}/tasks.csv has no {', '.join(sorted(missing))}")
     return [known[name] for name in names]
+
+
+def _pair(data: Path, row: dict[str, str]) -> Pair:
+    tables = (data / row["name"] / part for part in ("train.csv", "test.csv"))
+    return Pair(row["name"], row["task"], row["target"], *tables)
 
 
 def strip_target(source: Path, target: str, out: Path) -> None:
@@ -171,13 +174,19 @@ def run(job: Job, settings: Settings) -> dict[str, object]:
     """Does one run and returns its line."""
     folder = Path(tempfile.mkdtemp(prefix="automl-bench-"))
     try:
-        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        started = datetime.now(UTC).isoformat(timespec="seconds")
         strip_target(job.pair.test, job.pair.target, folder / "test.csv")
         usage = execute(job.system.line(_values(job, settings, folder)), folder, settings.cores, settings.hard_limit)
         record = _key_fields(job, settings) | {"task": job.pair.task, "metric": metrics.METRICS[job.pair.task]}
         record |= _judge(job, usage, folder, settings)
-        record |= {"wall": round(usage.wall, 3), "cpu": round(usage.cpu, 3), "peak_mb": round(usage.peak_mb, 1), "exit_code": usage.exit_code}
-        return record | {"cores": list(settings.cores), "started": started, "command": job.system.template, "reported": _reported(folder)}
+        record |= {"wall": round(usage.wall, 3), "cpu": round(usage.cpu, 3), "peak_mb": round(usage.peak_mb, 1)}
+        return record | {
+            "exit_code": usage.exit_code,
+            "cores": list(settings.cores),
+            "started": started,
+            "command": job.system.template,
+            "reported": _reported(folder),
+        }
     finally:
         if settings.keep is not None:
             name = f"{job.system.name}-{job.pair.name}-{job.seed}"
@@ -280,8 +289,8 @@ def _is_done(record: dict[str, object] | None, retry_failed: bool) -> bool:
 def _warn_of_other_commands(jobs: list[Job], records: Iterable[dict[str, object]]) -> None:
     """Tells where a name stood for another command before."""
     commands = {job.system.name: job.system.template for job in jobs}
-    stale = {record["system"] for record in records if record.get("command") != commands.get(record["system"], record.get("command"))}
-    for name in sorted(stale):
+    known = [record for record in records if record.get("system") in commands]
+    for name in sorted({str(record["system"]) for record in known if record.get("command") != commands[str(record["system"])]}):
         print(f"warning: there are results of another command as {name}; they are kept and count as done", file=sys.stderr)
 
 
@@ -314,10 +323,8 @@ def _wait(pid: int, deadline: float) -> tuple[bool, int, resource.struct_rusage]
 
 
 def _kill_group(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _tail(path: Path, most: int = TAIL) -> str:

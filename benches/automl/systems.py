@@ -12,7 +12,7 @@ PRESETS = HERE / "presets.toml"
 
 # What the harness fills in for every run; the texts are quoted for the shell.
 RUN_PLACEHOLDERS = frozenset(
-    "train test target task metric budget seed cores binary model predictions work here".split()
+    ["train", "test", "target", "task", "metric", "budget", "seed", "cores", "binary", "model", "predictions", "work", "here"]
 )
 
 
@@ -36,7 +36,8 @@ class System:
             raise BadSystem(f"{self.name}: {error}; write {{{{ and }}}} for braces of the command itself") from error
         unknown = names - RUN_PLACEHOLDERS - self.values.keys()
         if unknown:
-            raise BadSystem(f"{self.name}: nothing fills {{{'}, {'.join(sorted(unknown))}}}; there are {', '.join(sorted(RUN_PLACEHOLDERS))}")
+            missing, there = (", ".join(sorted(names)) for names in (unknown, RUN_PLACEHOLDERS))
+            raise BadSystem(f"{self.name}: nothing fills the placeholders {missing}; there are {there}")
 
     @property
     def template(self) -> str:

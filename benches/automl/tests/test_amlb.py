@@ -111,11 +111,18 @@ class Adapter(unittest.TestCase):
         target = types.SimpleNamespace(name="y", values=["0", "1"])
         adapter = load(ADAPTER / "__init__.py", stubs)
         adapter.setup("latest")
-        with mock.patch.dict(sys.modules, {"frameworks.shared.caller": caller, "frameworks": module("f"), "frameworks.shared": module("s")}):
+        with mock.patch.dict(
+            sys.modules, {"frameworks.shared.caller": caller, "frameworks": module("f"), "frameworks.shared": module("s")}
+        ):
             adapter.run(types.SimpleNamespace(train=split, test=split, target=target, predictors=features), "config")
         self.assertEqual(handed["setup"][1:], ("setup.sh", "latest"))
         self.assertEqual(handed["args"][1], "exec.py")
-        expected = {"train": {"path": "x.csv"}, "test": {"path": "x.csv"}, "target": {"name": "y", "classes": ["0", "1"]}, "categorical": ["a"]}
+        expected = {
+            "train": {"path": "x.csv"},
+            "test": {"path": "x.csv"},
+            "target": {"name": "y", "classes": ["0", "1"]},
+            "categorical": ["a"],
+        }
         self.assertEqual(json.loads(json.dumps(handed["input_data"])), expected)
 
     @unittest.skipUnless(context.real_binary(), "there is no program; AUTOML_BINARY may name it")

@@ -16,7 +16,7 @@ import run
 # A system that predicts the first class, or the mean, and counts its runs.
 FAKE = (
     "echo {seed} >> {count} && head -1 {test} > seen && printf 'prediction\\n' > {predictions} && "
-    "tail -n +2 {test} | sed 's/.*/'{answer}'/' >> {predictions} && echo '{{\"trials\": 3, \"path\": \"/x\", \"many\": [1]}}'"
+    'tail -n +2 {test} | sed \'s/.*/\'{answer}\'/\' >> {predictions} && echo \'{{"trials": 3, "path": "/x", "many": [1]}}\''
 )
 
 
@@ -150,7 +150,9 @@ class Runs(unittest.TestCase):
 
     @unittest.skipUnless(context.real_binary(), "there is no program; AUTOML_BINARY may name it")
     def test_the_real_program(self):
-        code = self.main("--system", "automl", "--binary", context.real_binary(), "--budget", "2", "--core", str(min(os.sched_getaffinity(0))))
+        code = self.main(
+            "--system", "automl", "--binary", context.real_binary(), "--budget", "2", "--core", str(min(os.sched_getaffinity(0)))
+        )
         (record,) = self.records()
         self.assertEqual((code, record["status"], record["error"]), (0, "ok", None))
         self.assertGreater(record["score"], 0.9)

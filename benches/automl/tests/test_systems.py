@@ -20,7 +20,7 @@ class Systems(unittest.TestCase):
         self.assertEqual(system.template, "run {target} --a b {here}/x")
 
     def test_mistakes_are_told(self):
-        with self.assertRaisesRegex(systems.BadSystem, "nothing fills {tarket}"):
+        with self.assertRaisesRegex(systems.BadSystem, "nothing fills the placeholders tarket;"):
             systems.System("s", "run {tarket}")
         with self.assertRaisesRegex(systems.BadSystem, "there is no system x; there are .*automl"):
             systems.choose(["x"], [], [])
