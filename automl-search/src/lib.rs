@@ -2,6 +2,7 @@
 //!
 //! - [`random`]: samples, and avoids what was tried before.
 //! - [`regularized_evolution`]: aging evolution, the control of the architecture-search literature.
+//! - [`bayes`]: Bayesian optimisation with a random forest (SMAC) or a Gaussian process, by expected improvement.
 //! - [`tpe`]: Bayesian optimisation by the densities of good and bad answers.
 //! - [`graph_evolution`]: tournaments over the best candidates, with structural mutations and heredity by layers.
 //!
@@ -11,6 +12,7 @@
 //! so that every strategy here can search every space.
 
 mod credit;
+pub mod bayes;
 pub mod crossovers;
 mod draft;
 mod fresh;
@@ -23,6 +25,7 @@ pub mod regularized_evolution;
 mod testing;
 pub mod tpe;
 
+pub use bayes::Bayes;
 pub use graph_evolution::GraphEvolution;
 pub use mix::Weighted;
 pub use random::Random;

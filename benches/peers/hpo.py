@@ -1,19 +1,30 @@
 #!/usr/bin/env python3
-"""Optuna's samplers on the tables of `benches/examples/hpo_tables.rs`, in the same form.
+"""Optuna's samplers and SMAC3 on the tables of `benches/examples/hpo_tables.rs`, in the same form.
 
     python benches/peers/hpo.py DATA/hpo [SEEDS]
 
-The ordered values of a table are searched by position, as there.
+The ordered values of a table are searched by position, as there. Needs `pip install optuna smac`; what is not installed is left
+out.
 """
 
 import csv
 import gzip
 import json
+import logging
 import statistics
 import sys
+import tempfile
 from pathlib import Path
 
-import optuna
+try:
+    import optuna
+except ImportError:
+    optuna = None
+try:
+    import ConfigSpace
+    import smac
+except ImportError:
+    smac = None
 
 EVALUATIONS = [25, 50, 75, 100]
 TABLES = [
@@ -26,8 +37,66 @@ TABLES = [
 ]
 
 
+def optuna_search(sampler):
+    """The losses that a sampler of Optuna finds, in order."""
+
+    def search(order, space, losses, seed):
+        def loss(trial):
+            digits = []
+            for key in order:
+                values = space[key]
+                if isinstance(values[0], str):
+                    digits.append(values.index(trial.suggest_categorical(key, values)))
+                else:
+                    digits.append(trial.suggest_int(key, 0, len(values) - 1))
+            return losses["".join(map(str, digits))]
+
+        study = optuna.create_study(sampler=sampler(seed))
+        study.optimize(loss, n_trials=EVALUATIONS[-1])
+        return [trial.value for trial in study.trials]
+
+    return search
+
+
+def smac_search(order, space, losses, seed):
+    """The losses that SMAC3 finds with what it is set to for hyperparameters, in order."""
+    found = []
+
+    def loss(config, seed=0):
+        digits = []
+        for key in order:
+            values = space[key]
+            digits.append(values.index(config[key]) if isinstance(values[0], str) else int(config[key]))
+        found.append(losses["".join(map(str, digits))])
+        return found[-1]
+
+    configs = ConfigSpace.ConfigurationSpace(seed=seed)
+    for key in order:
+        values = space[key]
+        if isinstance(values[0], str):
+            configs.add(ConfigSpace.Categorical(key, values))
+        else:
+            configs.add(ConfigSpace.Integer(key, (0, len(values) - 1)))
+    with tempfile.TemporaryDirectory() as folder:
+        scenario = smac.Scenario(
+            configs, deterministic=True, n_trials=EVALUATIONS[-1], seed=seed, output_directory=Path(folder)
+        )
+        facade = smac.HyperparameterOptimizationFacade(
+            scenario, loss, overwrite=True, logging_level=logging.ERROR
+        )
+        facade.optimize()
+    return found
+
+
 def main():
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    searches = {}
+    if optuna is not None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        sampler = optuna.samplers.TPESampler
+        searches["Optuna TPE"] = optuna_search(lambda seed: sampler(seed=seed))
+        searches["Optuna TPE, multivariate"] = optuna_search(lambda seed: sampler(seed=seed, multivariate=True))
+    if smac is not None:
+        searches["SMAC3"] = smac_search
     data, seeds = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 20
     spaces = json.loads((data / "spaces.json").read_text())
     print(f"| table | strategy | {EVALUATIONS} evaluations: regret in % |\n|---|---|---|", flush=True)
@@ -39,32 +108,15 @@ def main():
             losses = {row[0]: sign * statistics.fmean(map(float, row[1:])) for row in rows}
         best, unit = min(losses.values()), statistics.median(losses.values()) - min(losses.values())
         order, space = spaces[family]["order"], spaces[family]["space"]
-
-        def loss(trial):
-            digits = []
-            for key in order:
-                values = space[key]
-                if isinstance(values[0], str):
-                    digits.append(values.index(trial.suggest_categorical(key, values)))
-                else:
-                    digits.append(trial.suggest_int(key, 0, len(values) - 1))
-            return losses["".join(map(str, digits))]
-
-        samplers = {
-            "Optuna TPE": lambda seed: optuna.samplers.TPESampler(seed=seed),
-            "Optuna TPE, multivariate": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True),
-        }
-        for sampler, make in samplers.items():
+        for label, search in searches.items():
             regrets = []
             for seed in range(seeds):
-                study = optuna.create_study(sampler=make(seed))
-                study.optimize(loss, n_trials=EVALUATIONS[-1])
-                found = [trial.value for trial in study.trials]
+                found = search(order, space, losses, seed)
                 regrets.append([100 * (min(found[:count]) - best) / unit for count in EVALUATIONS])
             cells = []
             for column in zip(*regrets):
                 cells.append(f"{statistics.fmean(column):.2f}±{statistics.stdev(column) / seeds**0.5:.2f}")
-            print(f"| {name} | {sampler} | {'  '.join(cells)} |", flush=True)
+            print(f"| {name} | {label} | {'  '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ mod mutation_layer;
 mod mutation_parameter;
 mod mutation_point;
 mod mutation_type;
-mod step;
+pub(crate) mod step;
 mod subgraph;
 #[cfg(test)]
 mod tests;

@@ -6,14 +6,14 @@ use automl_core::{Answer, Domain};
 use crate::draft::take_weighted;
 
 /// Standard deviation of a step on the unit scale of a domain, where a config says nothing else.
-pub(super) const SIGMA: f64 = 0.2;
+pub(crate) const SIGMA: f64 = 0.2;
 
 /// Share of numbers that are drawn anew instead of stepped, where a config says nothing else.
-pub(super) const RESAMPLE: f64 = 0.1;
+pub(crate) const RESAMPLE: f64 = 0.1;
 
 /// How numbers change.
 #[derive(Clone, Copy)]
-pub(super) struct Step {
+pub(crate) struct Step {
     /// Standard deviation on the unit scale of the domain.
     pub sigma: f64,
     /// Share of numbers that are drawn anew.

@@ -1,0 +1,112 @@
+//! Bayesian optimisation: a surrogate of the loss, and the candidate of which it expects the greatest improvement.
+//!
+//! Jones, Schonlau and Welch, "Efficient Global Optimization of Expensive Black-Box Functions", 1998; with the forest and the
+//! local search of Hutter, Hoos and Leyton-Brown, "Sequential Model-Based Optimization for General Algorithm Configuration"
+//! (SMAC), LION 2011. A candidate is a vector of one slot for each question of the space, and a question that was not asked is
+//! a value like any other, which makes conditional spaces and graphs no special case.
+
+mod forest;
+mod gp;
+mod model;
+mod suggest;
+
+use std::sync::Arc;
+
+use automl_core::rand::{Rng, RngExt};
+use automl_core::schemars::JsonSchema;
+use automl_core::{Ask, Error, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trial, plugin};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::model::{Model, Observation, Scope};
+use crate::fresh::Told;
+
+/// Bayesian optimisation with a random forest (as SMAC) or a Gaussian process.
+///
+/// Random until `initial` trials were told; then the candidate of the greatest expected improvement. Failed, infeasible and
+/// pruned trials count as the worst that was seen, pending ones as the mean: parallel proposals keep apart. Trials at less than
+/// full fidelity are not learnt from. Sees the first objective alone.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(crate = "automl_core::schemars")]
+pub struct Bayes {
+    /// What predicts the loss: `forest` (default) or `gaussian_process`, which learns from 300 trials at most.
+    pub surrogate: Surrogate,
+    /// Random trials at the start; default 20.
+    pub initial: usize,
+    /// Random candidates that the surrogate is asked about, before it climbs from the best; default 500.
+    pub candidates: usize,
+    /// Share of proposals that are random, in [0, 1): what keeps a wrong surrogate from leading astray. Default 0.
+    pub random: f64,
+}
+
+/// What predicts the loss of a candidate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(crate = "automl_core::schemars")]
+pub enum Surrogate {
+    /// A random forest: good with many questions, options and conditions.
+    #[default]
+    Forest,
+    /// A Gaussian process with a Matérn 5/2 kernel: good with few questions, above all numbers.
+    GaussianProcess,
+}
+
+impl Default for Bayes {
+    fn default() -> Self {
+        Self { surrogate: Surrogate::Forest, initial: 20, candidates: 500, random: 0.0 }
+    }
+}
+
+plugin! {
+    "bayes",
+    impl StrategyConfig for Bayes {
+        fn build(&self, space: Arc<dyn SearchSpace>, _: &[Objective]) -> Result<Box<dyn Strategy>> {
+            for (place, value) in [("initial", self.initial), ("candidates", self.candidates)] {
+                if value == 0 {
+                    return Err(Error::config(format!("strategy.{place}"), "must be at least 1"));
+                }
+            }
+            if !(0.0..1.0).contains(&self.random) {
+                return Err(Error::config("strategy.random", format!("is {}; it must be at least 0 and below 1", self.random)));
+            }
+            Ok(Box::new(Running { config: self.clone(), told: Told::new(space), seen: Vec::new() }))
+        }
+    }
+}
+
+struct Running {
+    config: Bayes,
+    told: Told,
+    seen: Vec<Observation>,
+}
+
+impl Strategy for Running {
+    fn ask(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Vec<Proposal>> {
+        let fresh = self.told.fresh(ask);
+        if self.told.trials < self.config.initial || rng.random::<f64>() < self.config.random {
+            return Ok(vec![fresh.random(rng)?]);
+        }
+        let scope = Scope::whole(self.told.space.as_ref());
+        let pending = ask.pending.iter().map(|pending| scope.space.trace(&pending.genotype)).collect::<Result<Vec<_>>>()?;
+        let Some(model) = Model::fit(self.config.surrogate, scope, &self.seen, &pending, rng) else {
+            return Ok(vec![fresh.random(rng)?]);
+        };
+        let best = model.suggest(scope, &self.seen, self.config.candidates, &|genotype| fresh.is(genotype), rng)?;
+        Ok(vec![match best {
+            Some(best) => {
+                let parents = best.parent.into_iter().collect();
+                Proposal::new(best.genotype, Origin { by: "bayes".to_owned(), parents, note: None })
+            }
+            None => fresh.random(rng)?,
+        }])
+    }
+
+    fn tell(&mut self, trial: &Trial) -> Result<()> {
+        self.told.tell(trial);
+        if trial.fidelity == 1.0 && trial.duplicate_of.is_none() {
+            let trace = self.told.space.trace(&trial.genotype)?;
+            self.seen.push(Observation { id: trial.id, trace, loss: trial.loss().unwrap_or(f64::INFINITY) });
+        }
+        Ok(())
+    }
+}
