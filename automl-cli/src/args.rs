@@ -91,7 +91,7 @@ pub struct Budget {
     /// Keep the journal and the resolved config here; default `runs/NAME-1` and so on.
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
-    /// Change a setting of the config: `strategy.population=50`.
+    /// Change a setting of the config: `strategy.tune=0.3`.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -113,7 +113,7 @@ pub struct Fit {
     /// The score to improve; default balanced_accuracy or rmse.
     #[arg(long, value_name = "NAME", value_parser = metric)]
     pub metric: Option<Metric>,
-    /// How candidates are proposed; default graph_evolution.
+    /// How candidates are proposed; default darwin.
     #[arg(long, value_name = "NAME")]
     pub strategy: Option<String>,
     /// Settings of the run; flags override them.
@@ -260,7 +260,7 @@ pub struct Plugins {
 #[derive(Debug, clap::Args)]
 pub struct New {
     /// Its strategy.
-    #[arg(long, default_value = "graph_evolution")]
+    #[arg(long, default_value = "darwin")]
     pub strategy: String,
     /// Its evaluator.
     #[arg(long, default_value = "tabular")]

@@ -64,7 +64,7 @@ fn names(place: &Place, kind: &str) -> Vec<String> {
 #[test]
 fn one_line_changes_the_strategy_in_any_language() {
     let place = place();
-    for strategy in ["random", "regularized_evolution", "graph_evolution", "tpe"] {
+    for strategy in ["random", "regularized_evolution", "graph_evolution", "darwin", "bayes", "tpe"] {
         let runs = [("toml", TOML), ("yaml", YAML), ("json", JSON)].map(|(extension, text)| {
             let file = format!("search.{extension}");
             place.write(&file, &text.replace("STRATEGY", strategy));
@@ -178,7 +178,7 @@ fn cells_of_nas_bench_201() {
     let place = Place::new();
     let path = data.join("nas/nb201.csv.gz").display().to_string();
     let mut found = Vec::new();
-    for strategy in ["random", "regularized_evolution", "graph_evolution", "tpe"] {
+    for strategy in ["random", "regularized_evolution", "graph_evolution", "darwin", "bayes", "tpe"] {
         place.run(&format!("new --strategy {strategy} --evaluator nas_bench_201 --out nas.toml")).ok();
         let settings = format!("--set evaluator.path={path} --set study.lag=0");
         let result = place.run(&format!("-q search nas.toml --trials 150 --run-dir {strategy} --format json {settings}")).ok();

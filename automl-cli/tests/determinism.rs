@@ -33,6 +33,11 @@ fn check(strategy: &str) {
 }
 
 #[test]
+fn darwin() {
+    check("darwin");
+}
+
+#[test]
 fn graph_evolution() {
     check("graph_evolution");
 }

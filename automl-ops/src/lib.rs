@@ -17,6 +17,7 @@ pub mod model;
 pub mod operator;
 mod operators;
 pub mod pipeline;
+pub mod portfolio;
 pub mod space;
 pub mod split;
 pub mod state;

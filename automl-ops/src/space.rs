@@ -1,15 +1,16 @@
 //! The space of pipelines: typed graphs over the linked tabular operators.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use automl_core::graph::{Bounds, OUTPUT, Source};
-use automl_core::{Choose, Error, Genotype, GraphSpace, GraphSpec, Kind, Node, OperatorSpec, Point, Result, Trace, plugin};
+use automl_core::{Choose, Error, Genotype, GraphSpace, GraphSpec, Kind, OperatorSpec, Point, Result, Trace, plugin};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kinds;
 use crate::metrics::{Metric, Task};
 use crate::operator;
+use crate::portfolio::{self, Portfolio};
 use crate::training::Training;
 use crate::weights;
 
@@ -155,18 +156,9 @@ impl PipelineSpace {
         &self.spec
     }
 
-    /// A chain of operators at their defaults, from the input to an estimator; steps that nothing can feed are left out.
-    fn chain(&self, steps: &[&str]) -> Genotype {
-        let mut nodes = vec![Node::new("input", [])];
-        for step in steps.iter().filter(|step| self.graph.operator(step).is_some()) {
-            let mut node = Node::new(*step, [nodes.len() - 1]);
-            node.params = self.graph.defaults(step);
-            if self.spec.balanced_starts && node.params.contains_key("class_weight") {
-                node = node.with("class_weight", "balanced");
-            }
-            nodes.push(node);
-        }
-        Genotype { nodes }
+    /// A pipeline of another table, with the encoders and imputers that this one needs; none where there is no room for it.
+    pub fn adapt(&self, genotype: &Genotype) -> Option<Genotype> {
+        portfolio::adapt(genotype, &self.graph, self.spec.balanced_starts)
     }
 }
 
@@ -189,27 +181,12 @@ plugin! {
             Some(&self.graph)
         }
 
-        /// The usual models at their defaults, the cheapest first, so that a usable one exists at once.
+        /// What was good on other tables, adapted to this space.
         fn starts(&self) -> Vec<Genotype> {
-            const FRONT: [&str; 3] = ["one_hot", "impute", "standard_scale"];
-            let dense = |model: &'static str| [&FRONT[..], &[model]].concat();
-            let chains: [Vec<&str>; 13] = [
-                vec!["decision_tree"],
-                vec!["gradient_boosting"],
-                dense("logistic"),
-                dense("ridge"),
-                vec!["random_forest"],
-                vec!["extra_trees"],
-                dense("rbf_svm"),
-                dense("lda"),
-                dense("knn"),
-                dense("qda"),
-                dense("mlp"),
-                vec!["target_encode", "impute", "gradient_boosting"],
-                vec!["one_hot", "impute", "quantile_transform", "polynomial", "logistic"],
-            ];
-            let starts = chains.iter().map(|chain| self.chain(chain));
-            starts.filter(|genotype| self.trace(genotype).is_ok()).collect()
+            let portfolio = Portfolio::learnt();
+            let adapted = portfolio.of(self.spec.task).iter().filter_map(|genotype| self.adapt(genotype));
+            let mut hashes = BTreeSet::new();
+            adapted.filter(|genotype| hashes.insert(genotype.canonical_hash())).collect()
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Strategies that need no neural network, with the mutations and crossovers that they are made of.
 //!
 //! - [`random`]: samples, and avoids what was tried before.
+//! - [`darwin`]: evolution of graphs, with Bayesian optimisation of the hyperparameters of the best ones.
 //! - [`regularized_evolution`]: aging evolution, the control of the architecture-search literature.
 //! - [`bayes`]: Bayesian optimisation with a random forest (SMAC) or a Gaussian process, by expected improvement.
 //! - [`tpe`]: Bayesian optimisation by the densities of good and bad answers.
@@ -11,9 +12,10 @@
 //! ([`SearchSpace::graph`](automl_core::SearchSpace::graph)); `mutation_point` and `uniform` work on the questions of a space,
 //! so that every strategy here can search every space.
 
-mod credit;
 pub mod bayes;
+mod credit;
 pub mod crossovers;
+pub mod darwin;
 mod draft;
 mod fresh;
 pub mod graph_evolution;
@@ -26,6 +28,7 @@ mod testing;
 pub mod tpe;
 
 pub use bayes::Bayes;
+pub use darwin::Darwin;
 pub use graph_evolution::GraphEvolution;
 pub use mix::Weighted;
 pub use random::Random;

@@ -31,7 +31,7 @@ pub fn run(demo: &Demo, start: Instant, quiet: bool) -> Result<u8, CliError> {
         "evaluator.type=\"tabular\"".to_owned(),
         setting("evaluator.train", &train),
         "evaluator.target=\"good\"".to_owned(),
-        "strategy.type=\"graph_evolution\"".to_owned(),
+        "strategy.type=\"darwin\"".to_owned(),
         setting("out", &model),
         format!("study.time_limit=\"{}\"", duration::format(demo.time_limit)),
         format!("seed={}", demo.seed),

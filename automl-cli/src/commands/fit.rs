@@ -18,7 +18,7 @@ pub fn run(fit: Fit, start: Instant, quiet: bool) -> Result<u8, CliError> {
         setting("out", &absolute(&fit.out)?),
     ];
     if fit.config.is_none() || fit.strategy.is_some() {
-        overrides.push(setting("strategy.type", fit.strategy.as_deref().unwrap_or("graph_evolution")));
+        overrides.push(setting("strategy.type", fit.strategy.as_deref().unwrap_or("darwin")));
     }
     if let Some(task) = task(&fit.task) {
         overrides

@@ -201,6 +201,11 @@ impl GraphSpace {
         self.spec.transitions.get(from).and_then(|row| row.get(to)).copied().unwrap_or(1.0)
     }
 
+    /// Whether a point, by its index, is a parameter of an operator; the others are about the graph.
+    pub fn is_parameter(&self, point: usize) -> bool {
+        self.slots.iter().any(|slot| slot.params.iter().any(|ids| ids.contains(&point)))
+    }
+
     /// The default parameters of an operator.
     pub fn defaults(&self, name: &str) -> Params {
         self.operator(name).map(|operator| operator::defaults(&operator.params)).unwrap_or_default()

@@ -30,18 +30,14 @@ pub(super) fn input(vertex: &Vertex, seen: &[Seen], fold: Option<usize>) -> Fram
 
 /// The folds that estimators inside the graph share.
 pub(super) struct Inner {
-    /// The last vertex that needs them, if any does.
-    pub last: Option<usize>,
     /// For each fold the rows held out and the others.
     folds: Vec<(Vec<u32>, Vec<u32>)>,
 }
 
 impl Inner {
     pub fn new(plan: &Plan, data: &Data<'_>, seed: u64) -> Self {
-        let inner = plan.vertices.split_last().map_or(&[][..], |(_, inner)| inner);
-        let last = inner.iter().rposition(|vertex| vertex.op.cross_fits());
         let rows = data.y.len();
-        let folds = match last {
+        let folds = match plan.last_cross_fit {
             None => Vec::new(),
             Some(_) => folds(data.y, INNER_FOLDS.min(rows), StableHash::new("inner folds").number(seed).finish()),
         };
@@ -49,7 +45,7 @@ impl Inner {
             let kept = split::complement(rows, &held);
             (held, kept)
         });
-        Self { last, folds: folds.collect() }
+        Self { folds: folds.collect() }
     }
 
     /// For each fold the output on all training rows of a fit on the others.

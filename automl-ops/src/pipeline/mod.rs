@@ -17,7 +17,7 @@ use automl_core::hash::StableHash;
 use automl_core::{Cancel, Genotype, Price};
 
 use self::inner::{Inner, Seen};
-use self::plan::{Plan, last_readers};
+use self::plan::{Plan, forget, last_readers};
 use crate::cost::Shape;
 use crate::frame::Frame;
 use crate::operator::{self as registry, Fitted, OperatorError, TabularOperator, Target};
@@ -215,10 +215,8 @@ impl Pipeline {
                 } else {
                     let make = || Ok(emitted(vertex.op, fitted.apply(&input, cancel)?));
                     let all = shared.frame(vertex.key, "output", &input, cancel, make).map_err(at)?;
-                    let knows = vertex.op.reads_target()
-                        || vertex.inputs.iter().any(|&input| seen.get(input).is_some_and(|seen| seen.by_fold.is_some()));
                     let make = || inner.by_fold(vertex, &seen, data, cancel);
-                    let by_fold = if knows && Some(index) < inner.last {
+                    let by_fold = if vertex.by_fold {
                         Some(shared.frames(vertex.key, "by fold", &input, cancel, make).map_err(at)?)
                     } else {
                         None
@@ -226,9 +224,7 @@ impl Pipeline {
                     Seen { all, by_fold }
                 };
                 seen.push(output);
-                // What nobody reads any more need not be held.
-                let done = seen.iter_mut().take(index + 1).zip(&readers).filter(|(_, reader)| **reader <= index);
-                done.for_each(|(seen, _)| *seen = Seen::default());
+                forget(&mut seen, &readers, index);
             }
             vertices.push(FittedVertex { inputs: vertex.inputs.clone(), fitted, key: vertex.key });
         }
@@ -263,8 +259,7 @@ impl Pipeline {
                 shared.frame(vertex.key, "held out", &input, cancel, make)
             };
             outputs.push(output.map_err(at)?);
-            let done = outputs.iter_mut().take(index + 1).zip(&readers).filter(|(_, reader)| **reader <= index);
-            done.for_each(|(output, _)| *output = Frame::default());
+            forget(&mut outputs, &readers, index);
         }
         let output = outputs.pop().unwrap_or_default();
         let at = |source| at_vertex(&self.genotype, self.vertices.len(), source);

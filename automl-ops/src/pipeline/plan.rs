@@ -19,6 +19,8 @@ pub(super) struct Plan {
     pub vertices: Vec<Vertex>,
     /// Number of sources.
     pub first: usize,
+    /// The last vertex in the middle that emits out-of-fold output, if any does.
+    pub last_cross_fit: Option<usize>,
 }
 
 /// One operator of a plan.
@@ -29,6 +31,8 @@ pub(super) struct Vertex {
     pub seed: u64,
     /// A hash of the vertex and all before it: two vertices of one key on the same data learn the same.
     pub key: u64,
+    /// Whether it is fitted once more for each inner fold: it knows the target, and what reads it emits out-of-fold output.
+    pub by_fold: bool,
 }
 
 impl Plan {
@@ -46,14 +50,21 @@ impl Plan {
             let seed = seed.finish();
             let key_of = |input: usize| input.checked_sub(first).and_then(|at| vertices.get(at)).map_or(0, |vertex| vertex.key);
             let key = node.inputs.iter().fold(StableHash::new("sub-graph").number(seed), |hash, &at| hash.number(key_of(at)));
-            vertices.push(Vertex { op, inputs: node.inputs.clone(), params, seed, key: key.finish() });
+            vertices.push(Vertex { op, inputs: node.inputs.clone(), params, seed, key: key.finish(), by_fold: false });
+        }
+        let last_cross_fit = vertices.split_last().and_then(|(_, inner)| inner.iter().rposition(|vertex| vertex.op.cross_fits()));
+        for index in 0..last_cross_fit.unwrap_or(0) {
+            let of_input = |input: &usize| input.checked_sub(first).is_some_and(|at| vertices[at].by_fold);
+            let vertex = &vertices[index];
+            let knows = vertex.op.reads_target() || vertex.inputs.iter().any(of_input);
+            vertices[index].by_fold = knows && !vertex.op.cross_fits();
         }
         if first != 1 || vertices.is_empty() || vertices.iter().any(|vertex| vertex.inputs.is_empty()) {
             let problem = "a pipeline reads one source, `input`, and every later vertex reads an earlier one";
             return Err(automl_core::Error::Outside(problem.into()).into());
         }
         match vertices.last() {
-            Some(last) if last.op.output() == PREDICTION => Ok(Self { vertices, first }),
+            Some(last) if last.op.output() == PREDICTION => Ok(Self { vertices, first, last_cross_fit }),
             last => Err(PipelineError::NoEstimator(last.map_or_else(String::new, |last| last.op.name().to_owned()))),
         }
     }
@@ -61,10 +72,8 @@ impl Plan {
     /// What a fit on a table of that shape takes: the vertices one after another; beside each, the outputs that it or a later one reads.
     pub fn price(&self, source: Shape) -> Price {
         let readers = last_readers(self.vertices.iter().map(|vertex| vertex.inputs.as_slice()));
-        let last_cross_fit =
-            self.vertices.split_last().and_then(|(_, inner)| inner.iter().rposition(|vertex| vertex.op.cross_fits()));
-        // Of each source and vertex: its shape, the bytes of its output, and whether these come once more for each inner fold.
-        let mut seen = vec![(source, 0.0, false)];
+        // Of each source and vertex: its shape, and the bytes of its output.
+        let mut seen = vec![(source, 0.0)];
         let mut price = Price::default();
         for (index, vertex) in self.vertices.iter().enumerate() {
             let inputs = || vertex.inputs.iter().filter_map(|&input| seen.get(input));
@@ -77,16 +86,13 @@ impl Plan {
             let inner = index + 1 < self.vertices.len();
             let (folds, copy) =
                 if inner && vertex.op.cross_fits() { (INNER_FOLDS as f64, FLOAT * shape.cells()) } else { (0.0, 0.0) };
-            let held: f64 =
-                seen.iter().zip(&readers).filter(|(_, reader)| **reader >= index).map(|((_, bytes, _), _)| bytes).sum();
-            let knows = inner && !vertex.op.cross_fits() && (vertex.op.reads_target() || inputs().any(|(.., by_fold)| *by_fold));
-            let by_fold = knows && Some(index) < last_cross_fit;
-            price.seconds += cost.seconds * (1.0 + if by_fold { INNER_FOLDS as f64 } else { folds });
+            let held: f64 = seen.iter().zip(&readers).filter(|(_, reader)| **reader >= index).map(|((_, bytes), _)| bytes).sum();
+            price.seconds += cost.seconds * (1.0 + if vertex.by_fold { INNER_FOLDS as f64 } else { folds });
             let emits = if vertex.op.output() == PREDICTION && cost.columns == 2.0 { 1.0 } else { cost.columns };
-            let output = FLOAT * source.rows * emits * if by_fold { 1.0 + INNER_FOLDS as f64 } else { 1.0 };
+            let output = FLOAT * source.rows * emits * if vertex.by_fold { 1.0 + INNER_FOLDS as f64 } else { 1.0 };
             price.bytes = price.bytes.max(held + copy + cost.bytes.max(output));
             let levels = if vertex.op.output() == RAW { shape.levels } else { 0.0 };
-            seen.push((Shape { columns: emits, levels, ..source }, output, by_fold));
+            seen.push((Shape { columns: emits, levels, ..source }, output));
         }
         price
     }
@@ -104,6 +110,12 @@ pub(super) fn last_readers<'a>(vertices: impl Iterator<Item = &'a [usize]>) -> V
         }
     }
     last
+}
+
+/// Drops what no vertex behind `index` reads, of the outputs of the source and the vertices before.
+pub(super) fn forget<T: Default>(outputs: &mut [T], readers: &[usize], index: usize) {
+    let done = outputs.iter_mut().take(index + 1).zip(readers).filter(|(_, reader)| **reader <= index);
+    done.for_each(|(output, _)| *output = T::default());
 }
 
 /// The shape of a training table.

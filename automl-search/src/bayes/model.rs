@@ -114,9 +114,7 @@ impl Model {
         let surrogate = match kind {
             Surrogate::Forest => Fitted::Forest(Forest::fit(&data, rng)),
             // Arithmetic that fails for one surrogate does not for the other.
-            Surrogate::GaussianProcess => {
-                Gp::fit(&data).map_or_else(|| Fitted::Forest(Forest::fit(&data, rng)), Fitted::Gp)
-            }
+            Surrogate::GaussianProcess => Gp::fit(&data).map_or_else(|| Fitted::Forest(Forest::fit(&data, rng)), Fitted::Gp),
         };
         Some(Self { column_of, columns: count, surrogate, best, floor: 1e-6 * spread.max(1e-12) })
     }
@@ -169,20 +167,38 @@ fn targets(losses: &[f64]) -> Option<Vec<f64>> {
     let c: f64 = std::env::var("B_C").ok().and_then(|c| c.parse().ok()).unwrap_or(0.1);
     if mode == "rank" {
         let n = losses.len() as f64;
-        return Some(losses.iter().map(|l| { let l = l.min(worst); let r = losses.iter().filter(|o| o.min(worst) < l).count() as f64 + 0.5 * losses.iter().filter(|o| o.min(worst) == l).count() as f64; probit(r / n) }).collect());
+        return Some(
+            losses
+                .iter()
+                .map(|l| {
+                    let l = l.min(worst);
+                    let r = losses.iter().filter(|o| o.min(worst) < l).count() as f64
+                        + 0.5 * losses.iter().filter(|o| o.min(worst) == l).count() as f64;
+                    probit(r / n)
+                })
+                .collect(),
+        );
     }
     let middle = sorted[sorted.len() / 2];
     let unit = [middle - best, worst - best].into_iter().find(|unit| *unit > 0.0).unwrap_or(1.0);
     if mode == "raw" {
-        return Some(losses.iter().map(|l| ((l.min(worst) - best) / unit).min(c*30.0)).collect());
+        return Some(losses.iter().map(|l| ((l.min(worst) - best) / unit).min(c * 30.0)).collect());
     }
     Some(losses.iter().map(|loss| ((loss.min(worst) - best) / unit + c).ln()).collect())
 }
 fn probit(p: f64) -> f64 {
     // crude: bisection
     let (mut a, mut b) = (-6.0, 6.0);
-    for _ in 0..40 { let m: f64 = 0.5*(a+b); let c = if m < 0.0 { mills(m) * (-0.5*m*m).exp() / (2.0*std::f64::consts::PI).sqrt() } else { 1.0 - mills(-m) * (-0.5*m*m).exp() / (2.0*std::f64::consts::PI).sqrt() }; if c < p { a = m } else { b = m } }
-    0.5*(a+b)
+    for _ in 0..40 {
+        let m: f64 = 0.5 * (a + b);
+        let c = if m < 0.0 {
+            mills(m) * (-0.5 * m * m).exp() / (2.0 * std::f64::consts::PI).sqrt()
+        } else {
+            1.0 - mills(-m) * (-0.5 * m * m).exp() / (2.0 * std::f64::consts::PI).sqrt()
+        };
+        if c < p { a = m } else { b = m }
+    }
+    0.5 * (a + b)
 }
 
 /// The logarithm of the expected improvement of a normal variable on `best`, right in the far tail as well.

@@ -80,6 +80,15 @@ impl Model {
         Ok(best.map(|found| Suggestion { genotype: found.genotype, parent: found.parent }))
     }
 
+    /// A random candidate of a scope.
+    ///
+    /// # Errors
+    /// Those of the space.
+    pub fn draw(scope: Scope<'_>, rng: &mut dyn Rng) -> Result<Genotype> {
+        let known = KnownChoose::of(scope.base, scope.space.points().len());
+        scope.space.build(&mut Answers { scope, known: &known, change: None, rng })
+    }
+
     fn candidate(&self, scope: Scope<'_>, answers: &mut dyn Choose, parent: Option<u64>) -> Result<Candidate> {
         let mut record = RecordChoose { inner: answers, trace: Vec::new() };
         let genotype = scope.space.build(&mut record)?;
@@ -88,13 +97,7 @@ impl Model {
     }
 
     /// Some of the candidates that answer one free question differently.
-    fn neighbours(
-        &self,
-        scope: Scope<'_>,
-        trace: &Trace,
-        parent: Option<u64>,
-        rng: &mut dyn Rng,
-    ) -> Result<Vec<Candidate>> {
+    fn neighbours(&self, scope: Scope<'_>, trace: &Trace, parent: Option<u64>, rng: &mut dyn Rng) -> Result<Vec<Candidate>> {
         let known = KnownChoose::of(trace, scope.space.points().len());
         let mut open: Vec<Step> = trace.iter().copied().filter(|step| (scope.free)(step.point)).collect();
         if open.is_empty() {

@@ -1,0 +1,268 @@
+//! DarwinML whole (Qi et al., arXiv 1901.08013): graphs by evolution, the hyperparameters of the best graphs by Bayesian
+//! optimisation.
+//!
+//! What comes from where:
+//! - **The paper** (read in its abstract and introduction alone): evolution of graphs with tournaments, mutation and heredity;
+//!   Bayesian optimisation of the hyperparameters.
+//! - **The vendor's manual**: optimisation follows evolution, on each of the best graphs by itself; the first sample is the
+//!   defaults, then come 20 initial samples and as many guided ones.
+//! - **Ours**: the two are interleaved, since a budget of time has no end that a strategy could know; what evolution tried of a
+//!   graph counts among its samples; graphs so cheap that a guided proposal takes as long as a trial are left to mutation.
+//!
+//! The evolution is [`GraphEvolution`] with all its plugins, the surrogates are those of [`Bayes`](crate::Bayes). On a space that
+//! is no space of graphs, the whole of it is tuned.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use automl_core::hash::StableHash;
+use automl_core::rand::{Rng, RngExt};
+use automl_core::schemars::JsonSchema;
+use automl_core::{Ask, Error, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trial, plugin};
+use serde::{Deserialize, Serialize};
+
+use crate::bayes::{Model, Observation, Scope, Surrogate};
+use crate::fresh::{Fresh, Told};
+use crate::graph_evolution::GraphEvolution;
+
+/// Evolution of graphs, with Bayesian optimisation of the hyperparameters of the best ones.
+///
+/// A share `tune` of the proposals tunes one of the best graphs: at its defaults, then at random until it has `initial`
+/// samples, then where the surrogate expects the greatest improvement. All others come from `evolution`. The origin of a tuned
+/// trial is `tune`. Sees the first objective alone.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(crate = "automl_core::schemars")]
+pub struct Darwin {
+    /// The evolution, with the settings of `graph_evolution`.
+    pub evolution: GraphEvolution,
+    /// Share of proposals that tune a graph; 0: evolution alone. Default 0.2.
+    pub tune: f64,
+    /// How many of the best graphs are tuned; default 3.
+    pub graphs: usize,
+    /// Samples of a graph before the surrogate guides, those of evolution included; default 10.
+    pub initial: usize,
+    /// What predicts the loss: `forest` (default) or `gaussian_process`.
+    pub surrogate: Surrogate,
+}
+
+impl Default for Darwin {
+    fn default() -> Self {
+        Self { evolution: GraphEvolution::default(), tune: 0.2, graphs: 3, initial: 10, surrogate: Surrogate::default() }
+    }
+}
+
+/// Random candidates that a surrogate is asked about, before it climbs from the best.
+const DRAWS: usize = 60;
+/// Samples that a surrogate learns from: the latest.
+const SAMPLES: usize = 200;
+/// Expected seconds of a trial below which a guided proposal is not worth its own time.
+const CHEAP: f64 = 0.05;
+
+plugin! {
+    "darwin",
+    impl StrategyConfig for Darwin {
+        fn build(&self, space: Arc<dyn SearchSpace>, objectives: &[Objective]) -> Result<Box<dyn Strategy>> {
+            if !(0.0..=1.0).contains(&self.tune) {
+                return Err(Error::config("strategy.tune", "is a share, 0 to 1"));
+            }
+            for (place, value) in [("graphs", self.graphs), ("initial", self.initial)] {
+                if value == 0 {
+                    return Err(Error::config(format!("strategy.{place}"), "must be at least 1"));
+                }
+            }
+            let evolution = self.evolution.build(space.clone(), objectives)?;
+            let free = (0..space.points().len()).map(|point| space.graph().is_none_or(|graph| graph.is_parameter(point))).collect();
+            let (config, told) = (self.clone(), Told::new(space));
+            Ok(Box::new(Running { config, evolution, told, free, trials: Vec::new(), graphs: BTreeMap::new() }))
+        }
+    }
+}
+
+struct Running {
+    config: Darwin,
+    evolution: Box<dyn Strategy>,
+    told: Told,
+    /// By point, whether it is a hyperparameter.
+    free: Vec<bool>,
+    /// What was told at full fidelity.
+    trials: Vec<Sample>,
+    /// The graphs among these.
+    graphs: BTreeMap<u64, Graph>,
+}
+
+struct Sample {
+    id: u64,
+    genotype: Genotype,
+    /// None where it has none.
+    loss: Option<f64>,
+}
+
+/// What is known of a graph without its hyperparameters.
+struct Graph {
+    /// Its samples, as places in the trials.
+    samples: Vec<usize>,
+    /// The loss of the best.
+    best: f64,
+    /// The place of the best.
+    at: usize,
+}
+
+impl Running {
+    /// A proposal that tunes one of the best graphs; none where there is nothing to tune, or nothing new.
+    fn tune(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Option<Proposal>> {
+        let mut best: Vec<&Graph> = self.graphs.values().filter(|graph| graph.best.is_finite()).collect();
+        best.sort_by(|a, b| a.best.total_cmp(&b.best).then(a.at.cmp(&b.at)));
+        best.truncate(self.config.graphs);
+        let Some(graph) = best.get(rng.random_range(0..best.len().max(1))) else { return Ok(None) };
+        let champion = &self.trials[graph.at];
+        let space = self.told.space.as_ref();
+        let base = space.trace(&champion.genotype)?;
+        let is_cheap = ask.prices.price(&champion.genotype, 1.0).is_some_and(|price| price.seconds < CHEAP);
+        if is_cheap || !base.iter().any(|step| self.is_free(step.point)) {
+            return Ok(None);
+        }
+        let fresh = self.told.fresh(ask);
+        let found = match self.at_defaults(&champion.genotype).filter(|genotype| fresh.is(genotype)) {
+            Some(defaults) => Some(defaults),
+            None => self.guided(graph, &base, ask, &fresh, rng)?,
+        };
+        let origin = Origin { by: "tune".into(), parents: vec![champion.id], note: None };
+        Ok(found.map(|genotype| Proposal::new(genotype, origin)))
+    }
+
+    /// The candidate of the graph from which the surrogate expects most; a random one while it has few samples.
+    fn guided(
+        &self,
+        graph: &Graph,
+        base: &[automl_core::Step],
+        ask: &Ask<'_>,
+        fresh: &Fresh<'_>,
+        rng: &mut dyn Rng,
+    ) -> Result<Option<Genotype>> {
+        let space = self.told.space.as_ref();
+        let free = |point: usize| self.is_free(point);
+        let scope = Scope { space, free: &free, base };
+        let skip = graph.samples.len().saturating_sub(SAMPLES);
+        // The best sample is always among them.
+        let used = graph.samples.iter().copied().enumerate().filter(|(rank, at)| *rank >= skip || *at == graph.at);
+        let mut observations = Vec::new();
+        for sample in used.filter_map(|(_, at)| self.trials.get(at)) {
+            let trace = space.trace(&sample.genotype)?;
+            observations.push(Observation { id: sample.id, trace, loss: sample.loss.unwrap_or(f64::INFINITY) });
+        }
+        let kin = ask.pending.iter().filter(|pending| skeleton(&pending.genotype) == skeleton(&self.trials[graph.at].genotype));
+        let pending = kin.map(|pending| space.trace(&pending.genotype)).collect::<Result<Vec<_>>>()?;
+        if observations.len() >= self.config.initial
+            && let Some(model) = Model::fit(self.config.surrogate, scope, &observations, &pending, rng)
+        {
+            let found = model.suggest(scope, &observations, DRAWS, &|genotype| fresh.is(genotype), rng)?;
+            return Ok(found.map(|found| found.genotype));
+        }
+        Model::draw(scope, rng).map(|genotype| Some(genotype).filter(|genotype| fresh.is(genotype)))
+    }
+
+    fn is_free(&self, point: usize) -> bool {
+        self.free.get(point).copied().unwrap_or(false)
+    }
+
+    /// The graph with every operator at its defaults; none where the space is no space of graphs.
+    fn at_defaults(&self, genotype: &Genotype) -> Option<Genotype> {
+        let graph = self.told.space.graph()?;
+        let mut genotype = genotype.clone();
+        for node in genotype.nodes.iter_mut().filter(|node| !node.inputs.is_empty()) {
+            node.params = graph.defaults(&node.op);
+        }
+        self.told.space.trace(&genotype).is_ok().then_some(genotype)
+    }
+}
+
+/// A number for the operators and edges of a genotype, whatever its parameters.
+fn skeleton(genotype: &Genotype) -> u64 {
+    let of_node = |hash: StableHash, node: &automl_core::Node| {
+        node.inputs.iter().fold(hash.text(&node.op).number(node.inputs.len() as u64), |hash, input| hash.number(*input as u64))
+    };
+    genotype.nodes.iter().fold(StableHash::new("skeleton"), of_node).finish()
+}
+
+impl Strategy for Running {
+    fn ask(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Vec<Proposal>> {
+        if self.config.tune > 0.0
+            && self.told.trials >= self.config.evolution.initial
+            && rng.random::<f64>() < self.config.tune
+            && let Some(tuned) = self.tune(ask, rng)?
+        {
+            return Ok(vec![tuned]);
+        }
+        self.evolution.ask(ask, rng)
+    }
+
+    fn tell(&mut self, trial: &Trial) -> Result<()> {
+        self.evolution.tell(trial)?;
+        self.told.tell(trial);
+        if trial.fidelity != 1.0 || trial.duplicate_of.is_some() {
+            return Ok(());
+        }
+        let (at, loss) = (self.trials.len(), trial.loss());
+        let graph =
+            self.graphs.entry(skeleton(&trial.genotype)).or_insert(Graph { samples: Vec::new(), best: f64::INFINITY, at });
+        graph.samples.push(at);
+        if let Some(loss) = loss.filter(|loss| *loss < graph.best) {
+            (graph.best, graph.at) = (loss, at);
+        }
+        self.trials.push(Sample { id: trial.id, genotype: trial.genotype.clone(), loss });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use automl_core::StrategyConfig;
+
+    use super::*;
+    use crate::random::Random;
+    use crate::testing::{Run, distance, mean_best, pool_space};
+
+    #[test]
+    fn beats_random_search() {
+        let (darwin, random) = (mean_best(&Darwin::default()), mean_best(&Random {}));
+        assert!(darwin < 0.8 * random, "{darwin} {random}");
+    }
+
+    #[test]
+    fn tunes_the_best_graphs_from_their_defaults_on_and_changes_nothing_else() {
+        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+        let config = Darwin { tune: 0.4, graphs: 2, ..Darwin::default() };
+        let trials = Run::new(&config, &space, 3).trials(200, |genotype| Some(distance(genotype)));
+        let tuned: Vec<&Trial> = trials.iter().filter(|trial| trial.origin.by == "tune").collect();
+        assert!((35..=80).contains(&tuned.len()), "{}", tuned.len());
+        for trial in &tuned {
+            let parent = &trials[trial.origin.parents[0] as usize];
+            assert_eq!(skeleton(&trial.genotype), skeleton(&parent.genotype));
+            assert_ne!(trial.genotype, parent.genotype);
+        }
+        assert!(trials.iter().any(|trial| trial.origin.by == "heredity_layer"));
+    }
+
+    #[test]
+    fn without_tuning_it_is_its_evolution() {
+        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+        let run = |config: &dyn StrategyConfig| Run::new(config, &space, 4).trials(60, |genotype| Some(distance(genotype)));
+        let same = |trials: Vec<Trial>| trials.into_iter().map(|trial| trial.genotype.to_string()).collect::<Vec<_>>();
+        let darwin = Darwin { tune: 0.0, ..Darwin::default() };
+        assert_eq!(same(run(&darwin)), same(run(&GraphEvolution::default())));
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+        let evolution = GraphEvolution { population: 0, ..GraphEvolution::default() };
+        for bad in [
+            Darwin { tune: 1.5, ..Darwin::default() },
+            Darwin { graphs: 0, ..Darwin::default() },
+            Darwin { evolution, ..Darwin::default() },
+        ] {
+            assert!(bad.build(space.clone(), &[]).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Learns the pipelines to start from (`automl-ops/src/portfolio.json`) from tables and from the journals of earlier searches.
+//!
+//! `cargo run --release -p benches --example portfolio -- DATA/tabular SETS SCORES.jsonl JOURNAL… > portfolio.json`
+//!
+//! `SETS` names the sets to learn from, by commas: keep those out that shall judge the result. Candidates are the best pipelines
+//! of the journals and those of the present portfolio. Each is cross-validated on the training table of each set (at most 2,000
+//! rows, 3 seconds a candidate); scores are kept in a file, so that the work can be interrupted. Pipelines are then taken
+//! greedily: the next is the one that lowers the mean regret over the sets most for the square root of its time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use automl_core::{Cancel, EvalContext, Evaluator, Genotype, Journal, Stop};
+use automl_nas as _;
+use automl_ops::evaluator::Validation;
+use automl_ops::portfolio::Portfolio;
+use automl_ops::table::ReadOptions;
+use automl_ops::{PipelineSpace, TabularEvaluator, Task, Training};
+use serde::{Deserialize, Serialize};
+
+/// Rows of a training fold, at most.
+const ROWS: f64 = 2_000.0;
+/// Time of one candidate on one set.
+const TIME: Duration = Duration::from_secs(3);
+/// Best pipelines of a journal that become candidates, with different operators.
+const BEST: usize = 2;
+/// Pipelines of a task in the portfolio.
+const LENGTH: usize = 14;
+/// Seconds that count as none: what is below is cheap anyway.
+const CHEAP: f64 = 0.1;
+
+/// How a candidate did on a set.
+#[derive(Serialize, Deserialize)]
+struct Score {
+    set: String,
+    candidate: u64,
+    /// None where it failed or took too long.
+    loss: Option<f64>,
+    seconds: f64,
+}
+
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [data, sets, scores, journals @ ..] = args.as_slice() else {
+        return Err("usage: portfolio DATA_FOLDER SET,SET,… SCORES.jsonl JOURNAL…".into());
+    };
+    let mut candidates: BTreeMap<Task, Vec<Genotype>> = BTreeMap::new();
+    let present = Portfolio::learnt();
+    for task in [Task::Classification, Task::Regression] {
+        candidates.insert(task, present.of(task).to_vec());
+    }
+    for journal in journals {
+        for (task, genotype) in best_of(journal)? {
+            candidates.entry(task).or_default().push(genotype);
+        }
+    }
+    let mut known: BTreeMap<(String, u64), Score> = BTreeMap::new();
+    for line in std::fs::read_to_string(scores).unwrap_or_default().lines() {
+        let score: Score = serde_json::from_str(line)?;
+        known.insert((score.set.clone(), score.candidate), score);
+    }
+    let mut file = OpenOptions::new().create(true).append(true).open(scores)?;
+    let tasks = std::fs::read_to_string(Path::new(data).join("tasks.csv"))?;
+    let mut sets_of: BTreeMap<Task, Vec<String>> = BTreeMap::new();
+    for line in tasks.lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let [name, task, target, ..] = fields.as_slice() else { continue };
+        if !sets.split(',').any(|set| set == *name) {
+            continue;
+        }
+        let task = if *task == "regression" { Task::Regression } else { Task::Classification };
+        sets_of.entry(task).or_default().push((*name).to_owned());
+        let candidates = candidates.get(&task).map_or(&[][..], Vec::as_slice);
+        let open: Vec<&Genotype> =
+            candidates.iter().filter(|genotype| !known.contains_key(&((*name).to_owned(), id(genotype)))).collect();
+        if open.is_empty() {
+            continue;
+        }
+        let train = Path::new(data).join(name).join("train.csv");
+        let training = Arc::new(Training::read(&train, target, None, Some(task), &ReadOptions::default())?);
+        let evaluator = TabularEvaluator::new(training.clone(), None, Validation::Kfold { folds: 3 }, 1)?;
+        let space = PipelineSpace::fitting(&training, evaluator.metric())?;
+        for genotype in open {
+            let start = Instant::now();
+            let cancel = Cancel::new().child(Some(start + TIME));
+            let fidelity = (ROWS / (training.rows() as f64 * 2.0 / 3.0)).min(1.0);
+            let found = space.adapt(genotype).and_then(|own| evaluator.evaluate(&own, &mut Context { cancel, fidelity }).ok());
+            let loss = found.and_then(|found| found.losses.first().copied());
+            let score = Score { set: (*name).to_owned(), candidate: id(genotype), loss, seconds: start.elapsed().as_secs_f64() };
+            writeln!(file, "{}", serde_json::to_string(&score)?)?;
+            known.insert((score.set.clone(), score.candidate), score);
+        }
+        eprintln!("{name}: {} candidates", candidates.len());
+    }
+    let mut learnt = Portfolio::default();
+    for (task, candidates) in &candidates {
+        let chosen = choose(candidates, sets_of.get(task).map_or(&[], Vec::as_slice), &known);
+        match task {
+            Task::Classification => learnt.classification = chosen,
+            Task::Regression => learnt.regression = chosen,
+        }
+    }
+    let lines = |list: &[Genotype]| -> Result<String, serde_json::Error> {
+        let lines: Result<Vec<String>, _> =
+            list.iter().map(|genotype| Ok(format!("    {}", serde_json::to_string(genotype)?))).collect();
+        Ok(lines?.join(",\n"))
+    };
+    println!("{{\n  \"classification\": [\n{}\n  ],", lines(&learnt.classification)?);
+    println!("  \"regression\": [\n{}\n  ]\n}}", lines(&learnt.regression)?);
+    Ok(())
+}
+
+fn id(genotype: &Genotype) -> u64 {
+    genotype.canonical_hash()
+}
+
+/// The task of a journal and its best pipelines.
+fn best_of(journal: &str) -> Result<Vec<(Task, Genotype)>, Box<dyn Error + Send + Sync>> {
+    let read = Journal::read(journal)?;
+    let regression = read.header.config["space"]["task"] == "regression";
+    let task = if regression { Task::Regression } else { Task::Classification };
+    let mut trials: Vec<_> = read.trials.into_values().filter(|trial| trial.loss().is_some()).collect();
+    trials.sort_by(|a, b| a.loss().partial_cmp(&b.loss()).unwrap_or(std::cmp::Ordering::Equal));
+    let mut seen = BTreeSet::new();
+    let operators = |genotype: &Genotype| genotype.nodes.iter().map(|node| node.op.clone()).collect::<Vec<_>>();
+    let distinct = trials.into_iter().filter(|trial| seen.insert(operators(&trial.genotype)));
+    Ok(distinct.take(BEST).map(|trial| (task, trial.genotype)).collect())
+}
+
+/// Takes candidates greedily.
+fn choose(candidates: &[Genotype], sets: &[String], known: &BTreeMap<(String, u64), Score>) -> Vec<Genotype> {
+    // Regret of each candidate on each set: 0 for the best, 1 for the median and all that is worse.
+    let mut regrets: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    let mut seconds: BTreeMap<u64, f64> = BTreeMap::new();
+    for set in sets {
+        let score = |genotype: &Genotype| known.get(&(set.clone(), id(genotype)));
+        let loss = |genotype: &Genotype| score(genotype).and_then(|score| score.loss).unwrap_or(f64::INFINITY);
+        let mut losses: Vec<f64> = candidates.iter().map(loss).collect();
+        losses.sort_by(f64::total_cmp);
+        let (Some(best), Some(median)) = (losses.first().copied(), losses.get(losses.len() / 2).copied()) else { continue };
+        for genotype in candidates {
+            let regret = if median > best { ((loss(genotype) - best) / (median - best)).clamp(0.0, 1.0) } else { 0.0 };
+            regrets.entry(id(genotype)).or_default().push(regret);
+            *seconds.entry(id(genotype)).or_default() += score(genotype).map_or(0.0, |score| score.seconds) / sets.len() as f64;
+        }
+    }
+    let (mut chosen, mut reached): (Vec<Genotype>, Vec<f64>) = (Vec::new(), vec![1.0; sets.len()]);
+    while chosen.len() < LENGTH {
+        let gain = |genotype: &Genotype| {
+            let regrets = regrets.get(&id(genotype)).map_or(&[][..], Vec::as_slice);
+            let gain: f64 = reached.iter().zip(regrets).map(|(reached, regret)| (reached - regret).max(0.0)).sum();
+            gain / (CHEAP + seconds.get(&id(genotype)).copied().unwrap_or(0.0)).sqrt()
+        };
+        let best = candidates.iter().map(|genotype| (gain(genotype), genotype)).max_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((gain, genotype)) = best.filter(|(gain, _)| *gain > 0.0) else { break };
+        let regrets = regrets.get(&id(genotype)).map_or(&[][..], Vec::as_slice);
+        reached.iter_mut().zip(regrets).for_each(|(reached, regret)| *reached = reached.min(*regret));
+        let mean = reached.iter().sum::<f64>() / reached.len().max(1) as f64;
+        eprintln!("{genotype}\n  gain {gain:.2}, regret {mean:.3}, {:.2} s", seconds.get(&id(genotype)).copied().unwrap_or(0.0));
+        chosen.push(genotype.clone());
+    }
+    chosen
+}
+
+struct Context {
+    cancel: Cancel,
+    fidelity: f64,
+}
+
+impl EvalContext for Context {
+    fn seed(&self) -> u64 {
+        1
+    }
+
+    fn fidelity(&self) -> f64 {
+        self.fidelity
+    }
+
+    fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    fn report(&mut self, _: u64, _: &[f64]) -> Result<(), Stop> {
+        if self.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+}
