@@ -88,13 +88,7 @@ impl Model {
     }
 
     /// Some of the candidates that answer one free question differently.
-    fn neighbours(
-        &self,
-        scope: Scope<'_>,
-        trace: &Trace,
-        parent: Option<u64>,
-        rng: &mut dyn Rng,
-    ) -> Result<Vec<Candidate>> {
+    fn neighbours(&self, scope: Scope<'_>, trace: &Trace, parent: Option<u64>, rng: &mut dyn Rng) -> Result<Vec<Candidate>> {
         let known = KnownChoose::of(trace, scope.space.points().len());
         let mut open: Vec<Step> = trace.iter().copied().filter(|step| (scope.free)(step.point)).collect();
         if open.is_empty() {
