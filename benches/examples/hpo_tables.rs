@@ -20,7 +20,8 @@ use automl_core::{
     Cancel, Direction, EvalContext, Evaluation, Evaluator, Genotype, GraphSpace, GraphSpec, Kind, Objective, OperatorSpec, Param,
     Port, SearchSpace, Stop, StrategyConfig, Study, Value,
 };
-use automl_search::{Random, RegularizedEvolution, Tpe};
+use automl_search::bayes::Surrogate;
+use automl_search::{Bayes, Random, RegularizedEvolution, Tpe};
 use serde::Deserialize;
 
 const EVALUATIONS: [usize; 4] = [25, 50, 75, 100];
@@ -123,6 +124,8 @@ fn main() -> Result<(), Failure> {
         ("random", Box::new(Random {})),
         ("RE(20, 5)", Box::new(RegularizedEvolution { population: 20, sample: 5, ..RegularizedEvolution::default() })),
         ("tpe", Box::new(Tpe::default())),
+        ("bayes", Box::new(Bayes::default())),
+        ("bayes, Gaussian process", Box::new(Bayes { surrogate: Surrogate::GaussianProcess, ..Bayes::default() })),
     ];
     println!("| table | strategy | {EVALUATIONS:?} evaluations: regret in % | ahead of random |\n|---|---|---|---|");
     let tables = [

@@ -233,3 +233,39 @@ impl Grow<'_> {
         Some((best, Rule::Options(side)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use automl_core::rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn learns_numbers_options_and_what_was_not_asked() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        // The number is asked of option 1 alone.
+        let loss = |row: &[f64]| if row[1] == 1.0 { 4.0 * (row[0] - 0.3).abs() } else { 1.0 + row[1] };
+        let mut rows = Vec::new();
+        for at in 0..120 {
+            let option = f64::from(at % 3);
+            rows.push(vec![if option == 1.0 { rng.random() } else { f64::NAN }, option]);
+        }
+        let targets = rows.iter().map(|row| loss(row)).collect();
+        let data = Data { columns: vec![Column::Number, Column::Options(4)], rows, targets };
+        let forest = Forest::fit(&data, &mut rng);
+        for row in [vec![f64::NAN, 0.0], vec![f64::NAN, 2.0], vec![0.3, 1.0], vec![0.8, 1.0]] {
+            let (mean, _) = forest.predict(&row);
+            assert!((mean - loss(&row)).abs() < 0.35, "{row:?}: {mean}");
+        }
+        assert!(forest.predict(&[f64::NAN, 3.0]).1 > 10.0 * forest.predict(&[f64::NAN, 2.0]).1, "never seen");
+    }
+
+    #[test]
+    fn every_row_has_a_side_where_nothing_can_be_split() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let data = Data { columns: vec![Column::Number], rows: vec![vec![f64::NAN]; 5], targets: vec![0.0, 1.0, 2.0, 3.0, 4.0] };
+        let (mean, variance) = Forest::fit(&data, &mut rng).predict(&[0.5]);
+        assert!((mean - 2.0).abs() < 1.0 && variance > 0.0, "{mean} {variance}");
+    }
+}

@@ -110,3 +110,77 @@ impl Strategy for Running {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use automl_core::{Genotype, StrategyConfig, conformance};
+
+    use super::*;
+    use crate::random::Random;
+    use crate::testing::{Run, distance, pool_space, tiny};
+
+    fn both() -> [Bayes; 2] {
+        [Surrogate::Forest, Surrogate::GaussianProcess].map(|surrogate| Bayes { surrogate, candidates: 100, ..Bayes::default() })
+    }
+
+    #[test]
+    fn beats_random_search() {
+        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+        let mean = |config: &dyn StrategyConfig| {
+            let best = |seed| {
+                let trials = Run::new(config, &space, seed).trials(80, |genotype| Some(distance(genotype)));
+                trials.iter().filter_map(Trial::loss).fold(f64::INFINITY, f64::min)
+            };
+            (0..4).map(best).sum::<f64>() / 4.0
+        };
+        let random = mean(&Random {});
+        for config in both() {
+            let own = mean(&config);
+            assert!(own < 0.8 * random, "{:?}: {own} {random}", config.surrogate);
+        }
+    }
+
+    #[test]
+    fn both_surrogates_conform() {
+        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+        for config in both() {
+            conformance::check_strategy(&config, &space, 60, 7).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_small_space_is_seen_whole_before_anything_repeats() {
+        let space: Arc<dyn SearchSpace> = Arc::new(tiny());
+        for config in both() {
+            let run = Run::new(&Bayes { initial: 1, ..config }, &space, 1).trials(3, |_| Some(0.0));
+            let mut seen: Vec<String> = run.iter().map(|trial| trial.genotype.to_string()).collect();
+            seen.sort();
+            seen.dedup();
+            assert_eq!(seen.len(), 3, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn keeps_away_from_what_fails_and_survives_where_all_does() {
+        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+        let odd = |genotype: &Genotype| (genotype.nodes.len() % 2 == 1).then(|| distance(genotype));
+        for config in both() {
+            let trials = Run::new(&config, &space, 3).trials(60, odd);
+            let good = trials[30..].iter().filter(|trial| trial.loss().is_some()).count();
+            assert!(good > 18, "{good} of 30");
+            let trials = Run::new(&config, &space, 4).trials(25, |_| None);
+            assert!(trials.iter().all(|trial| trial.origin.by == "random"));
+        }
+    }
+
+    #[test]
+    fn bad_settings_are_refused_by_name() {
+        let space: Arc<dyn SearchSpace> = Arc::new(tiny());
+        let refused = |config: Bayes| config.build(space.clone(), &[]).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused(Bayes { initial: 0, ..Bayes::default() }).contains("strategy.initial"));
+        assert!(refused(Bayes { candidates: 0, ..Bayes::default() }).contains("strategy.candidates"));
+        assert!(refused(Bayes { random: 1.0, ..Bayes::default() }).contains("strategy.random"));
+        assert!(refused(Bayes { random: f64::NAN, ..Bayes::default() }).contains("strategy.random"));
+        assert!(serde_json::from_str::<Bayes>(r#"{"surrogate": "tree"}"#).is_err());
+    }
+}

@@ -1,4 +1,8 @@
 //! A surrogate of the loss over a part of a space, and the expected improvement that it predicts.
+//!
+//! A strategy keeps [`Observation`]s, fits a [`Model`] to them when it is asked, and takes what [`Model::suggest`] says. The
+//! [`Scope`] says which questions are open: all of them, or the hyperparameters of one fixed graph, whose other answers are its
+//! `base`. Neither step has a side effect, so `ask` stays pure.
 
 use automl_core::rand::Rng;
 use automl_core::{Answer, Domain, Point, SearchSpace, Step, Trace};
@@ -70,6 +74,8 @@ enum Fitted {
 
 /// Observations that a Gaussian process learns from, at most: the better half of them the best, the others the latest.
 const MOST: usize = 300;
+/// What is added to a loss before its logarithm is taken, as a share of the distance between the best and the median.
+const OFFSET: f64 = 0.1;
 
 impl Model {
     /// A model of the free points that were asked; `None` where no observation has a loss.
@@ -163,42 +169,9 @@ fn targets(losses: &[f64]) -> Option<Vec<f64>> {
     let mut sorted: Vec<f64> = losses.iter().copied().filter(|loss| loss.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     let (best, worst) = (*sorted.first()?, *sorted.last()?);
-    let mode = std::env::var("B_T").unwrap_or("log".into());
-    let c: f64 = std::env::var("B_C").ok().and_then(|c| c.parse().ok()).unwrap_or(0.1);
-    if mode == "rank" {
-        let n = losses.len() as f64;
-        return Some(
-            losses
-                .iter()
-                .map(|l| {
-                    let l = l.min(worst);
-                    let r = losses.iter().filter(|o| o.min(worst) < l).count() as f64
-                        + 0.5 * losses.iter().filter(|o| o.min(worst) == l).count() as f64;
-                    probit(r / n)
-                })
-                .collect(),
-        );
-    }
     let middle = sorted[sorted.len() / 2];
     let unit = [middle - best, worst - best].into_iter().find(|unit| *unit > 0.0).unwrap_or(1.0);
-    if mode == "raw" {
-        return Some(losses.iter().map(|l| ((l.min(worst) - best) / unit).min(c * 30.0)).collect());
-    }
-    Some(losses.iter().map(|loss| ((loss.min(worst) - best) / unit + c).ln()).collect())
-}
-fn probit(p: f64) -> f64 {
-    // crude: bisection
-    let (mut a, mut b) = (-6.0, 6.0);
-    for _ in 0..40 {
-        let m: f64 = 0.5 * (a + b);
-        let c = if m < 0.0 {
-            mills(m) * (-0.5 * m * m).exp() / (2.0 * std::f64::consts::PI).sqrt()
-        } else {
-            1.0 - mills(-m) * (-0.5 * m * m).exp() / (2.0 * std::f64::consts::PI).sqrt()
-        };
-        if c < p { a = m } else { b = m }
-    }
-    0.5 * (a + b)
+    Some(losses.iter().map(|loss| ((loss.min(worst) - best) / unit + OFFSET).ln()).collect())
 }
 
 /// The logarithm of the expected improvement of a normal variable on `best`, right in the far tail as well.
@@ -235,4 +208,94 @@ fn mills(z: f64) -> f64 {
     ];
     let exponent = terms.iter().fold(0.0, |sum, term| sum * t + term);
     0.5 * t * exponent.exp() * (2.0 * std::f64::consts::PI).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use automl_core::rand::SeedableRng;
+    use automl_core::space::sample;
+    use automl_core::{Genotype, Value};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::testing::{distance, pool_space};
+
+    #[test]
+    fn expected_improvement_is_that_of_the_tables() {
+        // Standard normal: 0.39894 at z = 0, 1.08332 at z = 1, 0.08332 at z = -1.
+        for (mean, expected) in [(0.0, 0.398_942), (-1.0, 1.083_315), (1.0, 0.083_315)] {
+            assert!((log_improvement(0.0, mean, 1.0).exp() - expected).abs() < 1e-5, "{mean}");
+            assert!((log_improvement(0.0, 3.0 * mean, 3.0).exp() - 3.0 * expected).abs() < 3e-5, "{mean}");
+        }
+        let tail: Vec<f64> = (0..400).map(|z| log_improvement(0.0, f64::from(z) / 10.0, 1.0)).collect();
+        assert!(tail.windows(2).all(|pair| pair[1].is_finite() && pair[1] < pair[0]));
+    }
+
+    #[test]
+    fn targets_keep_the_order_and_bound_what_failed() {
+        let scaled = targets(&[3.0, f64::INFINITY, 1.0, 100.0, 2.0]).unwrap();
+        assert_eq!(scaled[1], scaled[3]);
+        assert!(scaled[2] < scaled[4] && scaled[4] < scaled[0] && scaled[0] < scaled[3]);
+        assert!(targets(&[f64::INFINITY]).is_none());
+        assert!(targets(&[2.0, 2.0]).unwrap().iter().all(|target| target.is_finite()));
+    }
+
+    #[test]
+    fn few_observations_are_the_best_and_the_latest() {
+        let seen = |id: u64| Observation { id, trace: Trace::new(), loss: if id < 10 { id as f64 } else { 1e3 - id as f64 } };
+        let all: Vec<Observation> = (0..50).map(seen).collect();
+        let ids: Vec<u64> = fewer(&all, 8).iter().map(|seen| seen.id).collect();
+        assert_eq!(ids, [0, 1, 2, 3, 46, 47, 48, 49]);
+    }
+
+    #[test]
+    fn tunes_the_parameters_of_a_fixed_graph() {
+        let space = pool_space();
+        let tunable = |genotype: &Genotype| genotype.nodes.iter().any(|node| node.params.contains_key("alpha"));
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let base = (0..100).map(|_| sample(&space, &mut rng).unwrap()).find(tunable).unwrap();
+        let trace = space.trace(&base).unwrap();
+        let free = |point: usize| space.points()[point].group == "ridge.alpha";
+        let scope = Scope { space: &space, free: &free, base: &trace };
+        let alpha = |genotype: &Genotype| {
+            let values = genotype.nodes.iter().filter_map(|node| match node.params.get("alpha") {
+                Some(Value::Float(alpha)) => Some((alpha / 30.0).log10().abs()),
+                _ => None,
+            });
+            values.fold(0.0, f64::max)
+        };
+        for kind in [Surrogate::Forest, Surrogate::GaussianProcess] {
+            let mut seen = vec![Observation { id: 0, trace: trace.clone(), loss: alpha(&base) }];
+            for id in 1..25 {
+                let model = Model::fit(kind, scope, &seen, &[], &mut rng).unwrap();
+                let found = model.suggest(scope, &seen, 50, &|_| true, &mut rng).unwrap().unwrap().genotype;
+                let shape = |genotype: &Genotype| genotype.nodes.iter().map(|node| node.op.clone()).collect::<Vec<_>>();
+                assert_eq!(shape(&found), shape(&base));
+                seen.push(Observation { id, trace: space.trace(&found).unwrap(), loss: alpha(&found) });
+            }
+            let best = seen.iter().map(|seen| seen.loss).fold(f64::INFINITY, f64::min);
+            assert!(best < 0.2, "{kind:?}: {best}");
+        }
+    }
+
+    #[test]
+    fn a_pending_candidate_improves_less() {
+        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut seen = Vec::new();
+        for id in 0..40 {
+            let genotype = sample(space.as_ref(), &mut rng).unwrap();
+            seen.push(Observation { id, trace: space.trace(&genotype).unwrap(), loss: distance(&genotype) });
+        }
+        let scope = Scope::whole(space.as_ref());
+        for kind in [Surrogate::Forest, Surrogate::GaussianProcess] {
+            let model = Model::fit(kind, scope, &seen, &[], &mut rng).unwrap();
+            let best = model.suggest(scope, &seen, 100, &|_| true, &mut rng).unwrap().unwrap().genotype;
+            let trace = space.trace(&best).unwrap();
+            let again = Model::fit(kind, scope, &seen, std::slice::from_ref(&trace), &mut rng).unwrap();
+            assert!(again.log_improvement(space.points(), &trace) < model.log_improvement(space.points(), &trace));
+        }
+    }
 }
