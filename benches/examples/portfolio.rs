@@ -5,7 +5,8 @@
 //! `SETS` names the sets to learn from, by commas: keep those out that shall judge the result. Candidates are the best pipelines
 //! of the journals and those of the present portfolio. Each is cross-validated on the training table of each set (at most 2,000
 //! rows, 3 seconds a candidate); scores are kept in a file, so that the work can be interrupted. Pipelines are then taken
-//! greedily: the next is the one that lowers the mean regret over the sets most for the square root of its time.
+//! greedily: the next is the one that lowers the mean regret over the sets most for the square root of its time. What a journal
+//! found counts for nothing on the journal's own set, so that only what carries over is taken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -49,15 +50,15 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let [data, sets, scores, journals @ ..] = args.as_slice() else {
         return Err("usage: portfolio DATA_FOLDER SET,SET,… SCORES.jsonl JOURNAL…".into());
     };
-    let mut candidates: BTreeMap<Task, Vec<Genotype>> = BTreeMap::new();
+    let mut candidates: BTreeMap<Task, Vec<Candidate>> = BTreeMap::new();
     let present = Portfolio::learnt();
     for task in [Task::Classification, Task::Regression] {
-        candidates.insert(task, present.of(task).to_vec());
+        let known = present.of(task).iter().map(|genotype| Candidate { genotype: genotype.clone(), found_on: None });
+        candidates.insert(task, known.collect());
     }
     for journal in journals {
-        for (task, genotype) in best_of(journal)? {
-            candidates.entry(task).or_default().push(genotype);
-        }
+        let (task, found) = best_of(journal)?;
+        candidates.entry(task).or_default().extend(found);
     }
     let mut known: BTreeMap<(String, u64), Score> = BTreeMap::new();
     for line in std::fs::read_to_string(scores).unwrap_or_default().lines() {
@@ -76,8 +77,8 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         let task = if *task == "regression" { Task::Regression } else { Task::Classification };
         sets_of.entry(task).or_default().push((*name).to_owned());
         let candidates = candidates.get(&task).map_or(&[][..], Vec::as_slice);
-        let open: Vec<&Genotype> =
-            candidates.iter().filter(|genotype| !known.contains_key(&((*name).to_owned(), id(genotype)))).collect();
+        let unknown = |genotype: &&Genotype| !known.contains_key(&((*name).to_owned(), id(genotype)));
+        let open: Vec<&Genotype> = candidates.iter().map(|candidate| &candidate.genotype).filter(unknown).collect();
         if open.is_empty() {
             continue;
         }
@@ -119,50 +120,59 @@ fn id(genotype: &Genotype) -> u64 {
     genotype.canonical_hash()
 }
 
+/// A pipeline, and the set on whose table it was found.
+struct Candidate {
+    genotype: Genotype,
+    found_on: Option<String>,
+}
+
 /// The task of a journal and its best pipelines.
-fn best_of(journal: &str) -> Result<Vec<(Task, Genotype)>, Box<dyn Error + Send + Sync>> {
+fn best_of(journal: &str) -> Result<(Task, Vec<Candidate>), Box<dyn Error + Send + Sync>> {
     let read = Journal::read(journal)?;
-    let regression = read.header.config["space"]["task"] == "regression";
-    let task = if regression { Task::Regression } else { Task::Classification };
+    let config = &read.header.config;
+    let task = if config["space"]["task"] == "regression" { Task::Regression } else { Task::Classification };
+    let table = config["evaluator"]["train"].as_str().map(Path::new);
+    let folder = table.and_then(Path::parent).and_then(Path::file_name);
+    let found_on = folder.map(|folder| folder.to_string_lossy().into_owned());
     let mut trials: Vec<_> = read.trials.into_values().filter(|trial| trial.loss().is_some()).collect();
     trials.sort_by(|a, b| a.loss().partial_cmp(&b.loss()).unwrap_or(std::cmp::Ordering::Equal));
     let mut seen = BTreeSet::new();
     let operators = |genotype: &Genotype| genotype.nodes.iter().map(|node| node.op.clone()).collect::<Vec<_>>();
-    let distinct = trials.into_iter().filter(|trial| seen.insert(operators(&trial.genotype)));
-    Ok(distinct.take(BEST).map(|trial| (task, trial.genotype)).collect())
+    let distinct = trials.into_iter().filter(|trial| seen.insert(operators(&trial.genotype))).take(BEST);
+    Ok((task, distinct.map(|trial| Candidate { genotype: trial.genotype, found_on: found_on.clone() }).collect()))
 }
 
 /// Takes candidates greedily.
-fn choose(candidates: &[Genotype], sets: &[String], known: &BTreeMap<(String, u64), Score>) -> Vec<Genotype> {
+fn choose(candidates: &[Candidate], sets: &[String], known: &BTreeMap<(String, u64), Score>) -> Vec<Genotype> {
     // Regret of each candidate on each set: 0 for the best, 1 for the median and all that is worse.
-    let mut regrets: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
-    let mut seconds: BTreeMap<u64, f64> = BTreeMap::new();
+    let mut regrets: Vec<Vec<f64>> = vec![Vec::new(); candidates.len()];
+    let mut seconds: Vec<f64> = vec![0.0; candidates.len()];
     for set in sets {
-        let score = |genotype: &Genotype| known.get(&(set.clone(), id(genotype)));
-        let loss = |genotype: &Genotype| score(genotype).and_then(|score| score.loss).unwrap_or(f64::INFINITY);
+        let score = |candidate: &Candidate| known.get(&(set.clone(), id(&candidate.genotype)));
+        let loss = |candidate: &Candidate| {
+            let foreign = candidate.found_on.as_ref() != Some(set);
+            score(candidate).filter(|_| foreign).and_then(|score| score.loss).unwrap_or(f64::INFINITY)
+        };
         let mut losses: Vec<f64> = candidates.iter().map(loss).collect();
         losses.sort_by(f64::total_cmp);
         let (Some(best), Some(median)) = (losses.first().copied(), losses.get(losses.len() / 2).copied()) else { continue };
-        for genotype in candidates {
-            let regret = if median > best { ((loss(genotype) - best) / (median - best)).clamp(0.0, 1.0) } else { 0.0 };
-            regrets.entry(id(genotype)).or_default().push(regret);
-            *seconds.entry(id(genotype)).or_default() += score(genotype).map_or(0.0, |score| score.seconds) / sets.len() as f64;
+        for ((candidate, regrets), seconds) in candidates.iter().zip(&mut regrets).zip(&mut seconds) {
+            regrets.push(if median > best { ((loss(candidate) - best) / (median - best)).clamp(0.0, 1.0) } else { 0.0 });
+            *seconds += score(candidate).map_or(0.0, |score| score.seconds) / sets.len() as f64;
         }
     }
     let (mut chosen, mut reached): (Vec<Genotype>, Vec<f64>) = (Vec::new(), vec![1.0; sets.len()]);
     while chosen.len() < LENGTH {
-        let gain = |genotype: &Genotype| {
-            let regrets = regrets.get(&id(genotype)).map_or(&[][..], Vec::as_slice);
-            let gain: f64 = reached.iter().zip(regrets).map(|(reached, regret)| (reached - regret).max(0.0)).sum();
-            gain / (CHEAP + seconds.get(&id(genotype)).copied().unwrap_or(0.0)).sqrt()
+        let gain = |index: usize| {
+            let gain: f64 = reached.iter().zip(&regrets[index]).map(|(reached, regret)| (reached - regret).max(0.0)).sum();
+            gain / (CHEAP + seconds[index]).sqrt()
         };
-        let best = candidates.iter().map(|genotype| (gain(genotype), genotype)).max_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((gain, genotype)) = best.filter(|(gain, _)| *gain > 0.0) else { break };
-        let regrets = regrets.get(&id(genotype)).map_or(&[][..], Vec::as_slice);
-        reached.iter_mut().zip(regrets).for_each(|(reached, regret)| *reached = reached.min(*regret));
+        let best = (0..candidates.len()).map(|index| (gain(index), index)).max_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((gain, index)) = best.filter(|(gain, _)| *gain > 0.0) else { break };
+        reached.iter_mut().zip(&regrets[index]).for_each(|(reached, regret)| *reached = reached.min(*regret));
         let mean = reached.iter().sum::<f64>() / reached.len().max(1) as f64;
-        eprintln!("{genotype}\n  gain {gain:.2}, regret {mean:.3}, {:.2} s", seconds.get(&id(genotype)).copied().unwrap_or(0.0));
-        chosen.push(genotype.clone());
+        eprintln!("{}\n  gain {gain:.2}, regret {mean:.3}, {:.2} s", candidates[index].genotype, seconds[index]);
+        chosen.push(candidates[index].genotype.clone());
     }
     chosen
 }
