@@ -203,6 +203,10 @@ impl Strategy for Running {
 
     fn tell(&mut self, trial: &Trial) -> Result<()> {
         let hash = self.told.tell(trial);
+        if trial.duplicate_of.is_none() {
+            // Evaluated again, with more effort: the last word counts, for better or worse.
+            self.members.retain(|member| member.hash != hash || Some(member.loss) == trial.loss());
+        }
         let place = trial.loss().and_then(|loss| self.enter(loss, hash, trial));
         if self.config.adaptive && trial.origin.by != "start" {
             self.credit.tell(&trial.origin.by, place.is_some_and(|place| place < self.config.population.div_ceil(LEADING)));
