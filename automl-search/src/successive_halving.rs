@@ -5,13 +5,14 @@
 //!   candidate gets little effort, and the best part of each rung goes on to the next with more.
 //! - **Li et al.**, "A System for Massively Parallel Hyperparameter Tuning" (ASHA), MLSys 2020: nobody waits for a rung to fill;
 //!   whoever is among the best 1/eta of what its rung has seen so far goes on at once.
-//! - **Ours**: new candidates come from another strategy, where ASHA draws at random; the first candidate to be promoted goes up to
-//!   full effort at once, so that a study has a result early; and what the other strategy is told.
+//! - **Ours**: new candidates come from another strategy, where ASHA draws at random; no more than 1/eta of a rung ever goes on,
+//!   where ASHA sends after it whoever is better than those that went (as a strategy learns, that is most newcomers: over half of
+//!   the effort went to the top); the first candidate to be promoted goes up to full effort at once, so that a study has a result
+//!   early; and what the other strategy is told.
 //!
 //! The other strategy is told each outcome at once, as if it were of full fidelity, and again when the candidate was promoted:
 //! its own origin, the new losses, the last word counts. Losses are passed on as they are. Less effort mostly means worse losses,
-//! so those that were promoted lead the others by themselves. Telling it low rungs alone, only what reached full effort, losses
-//! shifted by the usual gain between rungs or rungs above all losses did no better over the problems of `saves_effort`.
+//! so those that were promoted lead the others by themselves, and nothing has to be learnt about the rungs first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,8 +30,8 @@ use crate::mix::name_of;
 /// Tries what another strategy proposes with little effort, and spends more on what does well (ASHA).
 ///
 /// The rungs are the full effort and its shares 1/eta, 1/eta² … down to `least`. A candidate starts on the lowest, whatever
-/// fidelity it was proposed at. Whenever one is among the best 1/eta of its rung, it is evaluated again on the next; else the
-/// other strategy is asked for a new one. The origin of such a trial is `promote`, its parent the trial one rung below. Failed,
+/// fidelity it was proposed at. As soon as fewer than 1/eta of a rung have gone on, the best of the others is evaluated again on
+/// the next; else the other strategy is asked for a new candidate. The origin of such a trial is `promote`, its parent the trial one rung below. Failed,
 /// infeasible and pruned trials do not go on. Only the highest rung counts as a result of the study, and its budget of trials
 /// counts those of all rungs: with the defaults 13 trials, nine of them new candidates, cost as much as three of full effort.
 /// Sees the first objective alone.
@@ -138,7 +139,7 @@ impl Rung {
 }
 
 impl Running {
-    /// What goes on to the next rung, of the highest rung where something may; `all`: whatever share of its rung has gone on.
+    /// The best that has not gone on, of the highest rung where one may; `all`: whatever share of a rung has gone on.
     fn promotion(&self, pending: &[Proposal], all: bool) -> Option<Proposal> {
         let pending: Vec<(u64, f64)> =
             pending.iter().map(|proposal| (self.space.canonical_hash(&proposal.genotype), proposal.fidelity)).collect();
@@ -152,7 +153,8 @@ impl Running {
                 let waits = pending.iter().any(|(hash, fidelity)| *hash == entry.hash && *fidelity > rung.fidelity);
                 !waits && above.iter().all(|rung| !rung.told.contains(&entry.hash))
             };
-            rung.entries.iter().take(share).find(stays).map(|entry| Proposal {
+            let gone = rung.entries.iter().filter(|entry| !stays(entry)).count();
+            rung.entries.iter().find(|entry| gone < share && stays(entry)).map(|entry| Proposal {
                 genotype: entry.genotype.clone(),
                 origin: Origin { by: PROMOTE.to_owned(), parents: vec![entry.id], note: None },
                 fidelity: above[0].fidelity,
@@ -256,12 +258,11 @@ mod tests {
             [Arc::new(GraphEvolution::default()), Arc::new(Tpe::default()), Arc::new(Random {})];
         for strategy in inner {
             let alone = mean_best(strategy.as_ref(), 40.0, USUAL);
-            let twice = mean_best(strategy.as_ref(), 80.0, USUAL);
             for problem in [USUAL, Problem(0.0, 0.0, 0.3), Problem(-0.1, 0.0, 0.2), Problem(0.1, 0.1, 0.2)] {
                 let halving = SuccessiveHalving { strategy: strategy.clone(), ..SuccessiveHalving::default() };
                 let found = mean_best(&halving, 40.0, problem);
-                println!("{}: {found:.2}, alone {alone:.2}, with twice the effort {twice:.2}", name_of(strategy.as_ref()));
-                assert!(found < 0.97 * alone, "{strategy:?}: {found} {alone}");
+                println!("{}: {found:.2}, alone {alone:.2}", name_of(strategy.as_ref()));
+                assert!(found < 0.95 * alone, "{strategy:?}: {found} {alone}");
             }
         }
     }
