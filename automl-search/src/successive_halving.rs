@@ -229,7 +229,7 @@ mod tests {
     impl Problem {
         fn loss(self, genotype: &Genotype, fidelity: f64) -> f64 {
             let seed = StableHash::new("noise").number(genotype.canonical_hash()).number(fidelity.to_bits());
-            let unit = |part| (seed.clone().number(part).finish() >> 11) as f64 / (1u64 << 53) as f64;
+            let unit = |part| (seed.number(part).finish() >> 11) as f64 / (1u64 << 53) as f64;
             let normal = (0..12).map(unit).sum::<f64>() - 6.0;
             let missing = 1.0 / fidelity - 1.0;
             let bias = self.0 + self.1 * (genotype.nodes.len() as f64 - 4.0);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_inner_strategy_learns_of_promotions_as_of_its_own_and_starts_are_results() {
+    fn a_pending_promotion_is_not_made_again_and_starts_are_results() {
         let mut strategy = SuccessiveHalving::default().build(space(), &[]).unwrap();
         let told = Run::new(&Random {}, &space(), 1).trials(4, |genotype| Some(distance(genotype)));
         let start = Trial { origin: Origin::by("start"), ..told[0].clone() };
@@ -333,6 +333,38 @@ mod tests {
         assert_ne!(ask(strategy.as_ref(), &[]).origin.by, PROMOTE, "with a start there is no hurry to reach the top");
         strategy.tell(&Trial { id: 5, fidelity: 1.0 / 9.0, losses: vec![-1.0], ..start }).unwrap();
         assert_ne!(ask(strategy.as_ref(), &[]).origin.by, PROMOTE, "a start does not climb to where it was");
+    }
+
+    /// Proposes nothing and remembers what it was told.
+    struct Spy(Arc<std::sync::Mutex<Vec<Trial>>>);
+
+    impl Strategy for Spy {
+        fn ask(&self, _: &Ask<'_>, _: &mut dyn Rng) -> Result<Vec<Proposal>> {
+            Ok(Vec::new())
+        }
+
+        fn tell(&mut self, trial: &Trial) -> Result<()> {
+            self.0.lock().unwrap().push(trial.clone());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_inner_strategy_is_told_of_its_own_candidates_again() {
+        let told = Arc::default();
+        let rungs = [1.0 / 3.0, 1.0].map(Rung::new).into();
+        let inner = Box::new(Spy(Arc::clone(&told)));
+        let mut strategy = Running { eta: 3.0, space: space(), inner, rungs, latest: BTreeMap::new() };
+        let low = Trial { fidelity: 1.0 / 3.0, ..Run::new(&Random {}, &space(), 1).trials(1, |_| Some(1.0)).remove(0) };
+        let promote = Origin { by: PROMOTE.into(), parents: vec![0], note: None };
+        let high = Trial { id: 1, fidelity: 1.0, losses: vec![2.0], origin: promote, ..low.clone() };
+        let again = Trial { id: 2, duplicate_of: Some(0), ..low.clone() };
+        for trial in [&low, &high, &again] {
+            strategy.tell(trial).unwrap();
+        }
+        let seen: Vec<_> = told.lock().unwrap().iter().map(|trial| (trial.id, trial.losses[0], trial.duplicate_of)).collect();
+        assert_eq!(seen, [(0, 1.0, None), (1, 2.0, None), (2, 2.0, Some(1))]);
+        assert!(told.lock().unwrap().iter().all(|trial| trial.fidelity == 1.0 && trial.origin == low.origin));
     }
 
     struct Made(Problem);
