@@ -76,7 +76,7 @@ impl Observer for Watcher {
         let mut seen = lock(&self.0);
         seen.trials += 1;
         seen.failed += u64::from(matches!(trial.state, State::Failed | State::Infeasible));
-        if let Some(loss) = trial.loss().filter(|loss| seen.best.is_none_or(|(best, _)| *loss < best)) {
+        if let Some(loss) = trial.full_loss().filter(|loss| seen.best.is_none_or(|(best, _)| *loss < best)) {
             seen.best = Some((loss, trial.id));
             seen.news = true;
         }

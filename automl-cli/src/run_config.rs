@@ -50,7 +50,7 @@ pub struct StudySettings {
     /// End after this time, all included; 60 s where neither this nor a number of trials nor a patience is given.
     #[serde(skip_serializing_if = "Option::is_none", with = "time")]
     pub time_limit: Option<Duration>,
-    /// End after this many trials in a row without a better one.
+    /// End after this many trials in a row without a better one; a trial at a lower fidelity counts as that share of one.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "positive")]
     pub patience: Option<u64>,
     /// End once the first objective is at least (or at most) this good.

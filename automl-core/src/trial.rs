@@ -70,4 +70,10 @@ impl Trial {
     pub fn loss(&self) -> Option<f64> {
         if self.state == State::Complete { self.losses.first().copied() } else { None }
     }
+
+    /// The first loss of a complete trial at full fidelity: a result of the study. What less effort finds is only a hint, and its
+    /// losses cannot be compared with those of full effort.
+    pub fn full_loss(&self) -> Option<f64> {
+        self.loss().filter(|_| self.fidelity == 1.0)
+    }
 }

@@ -203,6 +203,10 @@ impl Strategy for Running {
 
     fn tell(&mut self, trial: &Trial) -> Result<()> {
         let hash = self.told.tell(trial);
+        if trial.duplicate_of.is_none() {
+            // Evaluated again, with more effort: the last word counts, for better or worse.
+            self.members.retain(|member| member.hash != hash || Some(member.loss) == trial.loss());
+        }
         let place = trial.loss().and_then(|loss| self.enter(loss, hash, trial));
         if self.config.adaptive && trial.origin.by != "start" {
             self.credit.tell(&trial.origin.by, place.is_some_and(|place| place < self.config.population.div_ceil(LEADING)));
@@ -278,6 +282,21 @@ mod tests {
             before.truncate(5);
             assert!(trial.origin.parents.iter().all(|parent| before.iter().any(|trial| trial.id == *parent)));
         }
+    }
+
+    #[test]
+    fn the_last_word_on_a_candidate_counts() {
+        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+        let config = GraphEvolution { initial: 1, random: 0.0, ..GraphEvolution::default() };
+        let trials = Run::new(&Random {}, &space, 2).trials(2, |_| Some(1.0));
+        let mut strategy = config.build(space, &[]).unwrap();
+        strategy.tell(&trials[0]).unwrap();
+        strategy.tell(&trials[1]).unwrap();
+        strategy.tell(&Trial { id: 2, losses: vec![3.0], ..trials[1].clone() }).unwrap();
+        strategy.tell(&Trial { id: 3, losses: Vec::new(), state: automl_core::State::Failed, ..trials[0].clone() }).unwrap();
+        let ask = Ask { trial: 4, pending: &[], prices: Default::default() };
+        let mut rng = <rand_chacha::ChaCha8Rng as automl_core::rand::SeedableRng>::seed_from_u64(1);
+        assert_eq!(strategy.ask(&ask, &mut rng).unwrap()[0].origin.parents, [2]);
     }
 
     #[test]

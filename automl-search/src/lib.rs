@@ -6,6 +6,7 @@
 //! - [`bayes`]: Bayesian optimisation with a random forest (SMAC) or a Gaussian process, by expected improvement.
 //! - [`tpe`]: Bayesian optimisation by the densities of good and bad answers.
 //! - [`graph_evolution`]: tournaments over the best candidates, with structural mutations and heredity by layers.
+//! - [`successive_halving`]: any of these, with little effort at first and more for the candidates that do well.
 //!
 //! The operators of variation ([`mutations`], [`crossovers`]) are plugins of their own, so a strategy of any crate can be
 //! told to use those of any other. Those that change graphs apply to spaces of typed graphs
@@ -23,6 +24,7 @@ pub mod mix;
 pub mod mutations;
 pub mod random;
 pub mod regularized_evolution;
+pub mod successive_halving;
 #[cfg(test)]
 mod testing;
 pub mod tpe;
@@ -33,4 +35,5 @@ pub use graph_evolution::GraphEvolution;
 pub use mix::Weighted;
 pub use random::Random;
 pub use regularized_evolution::RegularizedEvolution;
+pub use successive_halving::SuccessiveHalving;
 pub use tpe::Tpe;

@@ -7,8 +7,8 @@ use automl_core::graph::{Bounds, Source};
 use automl_core::rand::SeedableRng;
 use automl_core::study::seed_of;
 use automl_core::{
-    Ask, Direction, Genotype, GraphSpace, GraphSpec, Kind, Objective, OperatorSpec, Param, Port, Prices, SearchSpace, State,
-    Strategy, StrategyConfig, Trial,
+    Ask, Direction, Genotype, GraphSpace, GraphSpec, Kind, Objective, OperatorSpec, Param, Port, Prices, Proposal, SearchSpace,
+    State, Strategy, StrategyConfig, Trial,
 };
 use rand_chacha::ChaCha8Rng;
 
@@ -73,13 +73,31 @@ impl Run {
     }
 
     /// Runs so many trials; a candidate without a loss fails.
-    pub fn trials(mut self, count: u64, loss: impl Fn(&Genotype) -> Option<f64>) -> Vec<Trial> {
+    pub fn trials(self, count: usize, loss: impl Fn(&Genotype) -> Option<f64>) -> Vec<Trial> {
+        self.until(0, |trials| trials.len() >= count, |genotype, _| loss(genotype))
+    }
+
+    /// Runs trials until there are enough, with up to `lag` pending; `loss` is that of a candidate at some fidelity.
+    pub fn until(
+        mut self,
+        lag: usize,
+        enough: impl Fn(&[Trial]) -> bool,
+        loss: impl Fn(&Genotype, f64) -> Option<f64>,
+    ) -> Vec<Trial> {
         let mut trials: Vec<Trial> = Vec::new();
-        for id in 0..count {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed_of(self.seed, "ask", id));
-            let proposal =
-                self.strategy.ask(&Ask { trial: id, pending: &[], prices: Prices::default() }, &mut rng).unwrap().remove(0);
-            let loss = loss(&proposal.genotype);
+        let mut pending: Vec<Proposal> = Vec::new();
+        while !enough(&trials) {
+            let id = trials.len() as u64;
+            let trial = id + pending.len() as u64;
+            let mut rng = ChaCha8Rng::seed_from_u64(seed_of(self.seed, "ask", trial));
+            let ask = Ask { trial, pending: &pending, prices: Prices::default() };
+            let proposal = self.strategy.ask(&ask, &mut rng).unwrap().remove(0);
+            pending.push(proposal);
+            if pending.len() <= lag {
+                continue;
+            }
+            let proposal = pending.remove(0);
+            let loss = loss(&proposal.genotype, proposal.fidelity);
             let trial = Trial {
                 id,
                 state: if loss.is_some() { State::Complete } else { State::Failed },

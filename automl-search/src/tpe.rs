@@ -76,6 +76,7 @@ struct Running {
 /// A trial as its answers.
 struct Seen {
     id: u64,
+    hash: u64,
     /// Infinite where there is none.
     loss: f64,
     answers: Answers,
@@ -148,10 +149,12 @@ impl Strategy for Running {
     }
 
     fn tell(&mut self, trial: &Trial) -> Result<()> {
-        self.told.tell(trial);
+        let hash = self.told.tell(trial);
         if trial.fidelity == 1.0 && trial.duplicate_of.is_none() {
             let answers = self.answers(&trial.genotype)?;
-            self.seen.push(Seen { id: trial.id, loss: trial.loss().unwrap_or(f64::INFINITY), answers });
+            // Evaluated again, with more effort: the last word counts.
+            self.seen.retain(|seen| seen.hash != hash);
+            self.seen.push(Seen { id: trial.id, hash, loss: trial.loss().unwrap_or(f64::INFINITY), answers });
         }
         Ok(())
     }

@@ -38,13 +38,13 @@ pub fn seed_of(seed: u64, stream: &str, n: u64) -> u64 {
 /// When a study ends; what is `None` does not end it.
 #[derive(Clone, Debug, Default)]
 pub struct Budget {
-    /// This many trials.
+    /// This many trials, of whatever fidelity.
     pub trials: Option<u64>,
     /// At this moment; trials in flight are given up.
     pub deadline: Option<Instant>,
-    /// After this many trials in a row without a better one.
+    /// After this many trials in a row without a better one; a trial at less than full fidelity counts as that share of one.
     pub patience: Option<u64>,
-    /// Once the first loss is at most this.
+    /// Once the first loss of a trial at full fidelity is at most this.
     pub target: Option<f64>,
     /// Longest time of one trial, which then fails.
     pub trial_time: Option<Duration>,
@@ -92,15 +92,15 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The complete trial with the smallest first loss; the earliest of equals.
+    /// The complete trial at full fidelity with the smallest first loss; the earliest of equals.
     pub fn best(&self) -> Option<&Trial> {
         best(&self.trials)
     }
 }
 
-/// The complete trial with the smallest first loss; the earliest of equals.
+/// The complete trial at full fidelity with the smallest first loss; the earliest of equals.
 pub fn best(trials: &[Trial]) -> Option<&Trial> {
-    let complete = trials.iter().filter_map(|trial| trial.loss().map(|loss| (loss, trial)));
+    let complete = trials.iter().filter_map(|trial| trial.full_loss().map(|loss| (loss, trial)));
     complete.min_by(|(a, x), (b, y)| a.total_cmp(b).then(x.id.cmp(&y.id))).map(|(_, trial)| trial)
 }
 
@@ -216,7 +216,10 @@ struct Run<'scope> {
     first_seen: BTreeMap<(u64, u64), usize>,
     /// Duplicates that wait for the outcome of their original.
     waiting: BTreeMap<usize, Vec<usize>>,
-    best: Option<(f64, usize)>,
+    /// The least loss at full fidelity of those that were settled.
+    best: Option<f64>,
+    /// Effort since then, in trials at full fidelity.
+    idle: f64,
     repeats: u64,
     exhausted: bool,
     ended: Option<(Ended, usize)>,
@@ -242,6 +245,7 @@ impl<'scope> Run<'scope> {
             first_seen: BTreeMap::new(),
             waiting: BTreeMap::new(),
             best: None,
+            idle: 0.0,
             repeats: 0,
             exhausted: false,
             ended: None,
@@ -302,7 +306,7 @@ impl<'scope> Run<'scope> {
         self.trials.push(None);
         let original = *self.first_seen.entry((hash, proposal.fidelity.to_bits())).or_insert(id);
         if let Some(record) = self.study.recorded.remove(&(id as u64)) {
-            if record.genotype != proposal.genotype {
+            if record.genotype != proposal.genotype || record.fidelity != proposal.fidelity {
                 return Err(Error::Replay { id: id as u64 });
             }
             self.pending.push_back(proposal);
@@ -433,15 +437,15 @@ impl<'scope> Run<'scope> {
             let id = self.settled;
             self.settled += 1;
             self.repeats = if trial.duplicate_of.is_some() { self.repeats + 1 } else { 0 };
-            if let Some(loss) = trial.loss().filter(|loss| self.best.is_none_or(|(best, _)| *loss < best)) {
-                self.best = Some((loss, id));
+            self.idle += trial.fidelity;
+            if let Some(loss) = trial.full_loss().filter(|loss| self.best.is_none_or(|best| *loss < best)) {
+                (self.best, self.idle) = (Some(loss), 0.0);
             }
-            let since_best = (id - self.best.map_or(0, |(_, id)| id)) as u64;
             let budget = &self.study.budget;
-            let reached = self.best.is_some_and(|(best, _)| budget.target.is_some_and(|target| best <= target));
+            let reached = self.best.is_some_and(|best| budget.target.is_some_and(|target| best <= target));
             let ended = if reached {
                 Ended::Target
-            } else if budget.patience.is_some_and(|patience| since_best >= patience) {
+            } else if budget.patience.is_some_and(|patience| self.idle >= patience as f64) {
                 Ended::Patience
             } else if self.repeats >= EXHAUSTED {
                 Ended::Exhausted

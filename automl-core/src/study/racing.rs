@@ -26,7 +26,7 @@ impl Racing {
 
     /// Notes a trial, if it is among the best.
     pub fn tell(&mut self, trial: &Trial) {
-        let (Some(loss), false, true) = (trial.loss(), trial.steps.is_empty(), trial.fidelity == 1.0) else { return };
+        let (Some(loss), false) = (trial.full_loss(), trial.steps.is_empty()) else { return };
         let place = self.losses.partition_point(|known| *known <= loss);
         if place < self.count {
             self.losses.insert(place, loss);

@@ -330,3 +330,62 @@ fn races_save_steps_the_same_for_any_number_of_workers_and_after_a_resume() {
     assert!(whole.iter().all(|trial| trial.state == State::Complete));
     assert!(steps + 2 * pruned as u64 <= all, "{steps} of {all}, {pruned} given up");
 }
+
+/// As [`Climb`], at a fidelity of a quarter but for every fourth trial.
+struct Hasty(Climb);
+
+impl Strategy for Hasty {
+    fn ask(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Vec<Proposal>> {
+        let fidelity = if ask.trial % 4 == 3 { 1.0 } else { 0.25 };
+        let mut proposals = self.0.ask(ask, rng)?;
+        proposals.truncate(1);
+        Ok(proposals.into_iter().map(|proposal| Proposal { fidelity, ..proposal }).collect())
+    }
+
+    fn tell(&mut self, trial: &Trial) -> Result<()> {
+        self.0.tell(trial)
+    }
+}
+
+/// A loss from the hash, which little effort flatters.
+struct Flattering;
+
+impl Evaluator for Flattering {
+    fn objectives(&self) -> Vec<Objective> {
+        vec![Objective { name: "hash".into(), direction: Direction::Minimize }]
+    }
+
+    fn evaluate(&self, genotype: &Genotype, cx: &mut dyn EvalContext) -> Result<Evaluation, Stop> {
+        let loss = (genotype.canonical_hash() % 1_009) as f64;
+        Ok(Evaluation { losses: vec![if cx.fidelity() < 1.0 { loss - 5_000.0 } else { loss }], ..Evaluation::default() })
+    }
+}
+
+#[test]
+fn only_full_fidelity_is_a_result() {
+    let hasty = |budget: Budget| {
+        let (mut study, _) = study(3);
+        study.strategy = Box::new(Hasty(Climb { space: Some(study.space.clone()), ..Climb::default() }));
+        study.evaluator = Arc::new(Flattering);
+        study.budget = Budget { trials: Some(120), ..budget };
+        study
+    };
+    let all = hasty(Budget::default()).run(&Cancel::new()).unwrap();
+    let best = all.best().unwrap().clone();
+    assert!(best.fidelity == 1.0 && best.losses[0] >= 0.0);
+    let full = all.trials.iter().filter(|trial| trial.fidelity == 1.0);
+    assert_eq!(full.map(|trial| trial.losses[0]).fold(f64::INFINITY, f64::min), best.losses[0]);
+
+    let outcome = hasty(Budget { target: Some(best.losses[0]), ..Budget::default() }).run(&Cancel::new()).unwrap();
+    assert!(matches!(outcome.ended, Ended::Target));
+    assert_eq!(outcome.trials.len() as u64, best.id + 1);
+
+    // Four trials are worth 1.75 of full fidelity.
+    let outcome = hasty(Budget { patience: Some(7), ..Budget::default() }).run(&Cancel::new()).unwrap();
+    assert!(matches!(outcome.ended, Ended::Patience));
+    assert_eq!(outcome.trials.len() as u64, outcome.best().unwrap().id + 1 + 16);
+
+    let mut other = hasty(Budget::default());
+    other.recorded = all.trials.into_iter().map(|trial| (trial.id, Trial { fidelity: 1.0, ..trial })).collect();
+    assert!(matches!(other.run(&Cancel::new()), Err(Error::Replay { .. })), "a record of another fidelity");
+}
