@@ -18,6 +18,9 @@ use crate::output;
 /// Bytes for the models of candidates that may be joined, beside half of those of the training table.
 const ROOM: usize = 48 << 20;
 
+/// One in so many of the candidates that are kept may end in the same model.
+const ALIKE: usize = 4;
+
 /// The best candidates of a run so far, shared between the study's observer and the end of the run.
 #[derive(Clone)]
 pub struct Keeper {
@@ -53,12 +56,20 @@ struct Kept {
 }
 
 impl Best {
-    /// Keeps a candidate if it is among the best `count`, as far as there is room; the best one always.
+    /// Keeps a candidate if it is among the best `count`, as far as there is room; the best one always. No more than a quarter
+    /// end in the same model, since errors that are alike cannot cancel each other.
     fn add(&mut self, new: Kept, count: usize, room: usize) {
         let place = self.kept.partition_point(|kept| kept.loss <= new.loss);
         self.stale |= place == 0;
         self.bytes += new.bytes;
         self.kept.insert(place, new);
+        let model = |kept: &Kept| kept.genotype.nodes.last().map(|node| node.op.clone());
+        let kin = |kept: &Kept| model(kept) == model(&self.kept[place]);
+        if self.kept.iter().filter(|kept| kin(kept)).count() > count.div_ceil(ALIKE)
+            && let Some(last) = self.kept.iter().rposition(kin)
+        {
+            self.bytes -= self.kept.remove(last).bytes;
+        }
         while self.kept.len() > 1 && (self.kept.len() > count.max(1) || self.bytes > room) {
             // Of what does not fit together, the worst goes; one that takes half of the room alone goes before it.
             let large = self.kept.iter().skip(1).rposition(|kept| kept.bytes > room / 2).map(|at| at + 1);
@@ -180,9 +191,10 @@ impl Keeper {
         let weights = self.training.weights.as_ref().map(|weights| automl_ops::pipeline::take_weights(weights, rows));
         let candidates = Candidates { metric: self.metric, truth: &truth, weights: weights.as_deref(), predictions: &fitting };
         let ensemble = candidates.select(cancel);
-        let folds = match first.validated.folds.as_slice() {
-            [all] => vec![all / 2, all - all / 2],
-            folds => folds.to_vec(),
+        // Of folds that were drawn several times the first draw alone: the others have the same rows again.
+        let folds = match first.validated.folds.get(..first.validated.pipelines.len()) {
+            Some([all]) => vec![all / 2, all - all / 2],
+            folds => folds.unwrap_or_default().to_vec(),
         };
         let score = candidates.honest_score(&folds, cancel);
         (ensemble, score)
@@ -191,7 +203,7 @@ impl Keeper {
     /// The candidate on all rows; none where the time is too short for that.
     fn refit(&self, candidate: &Kept, deadline: Option<Instant>, token: &Cancel, seed: u64) -> Option<Pipeline> {
         // All rows take a little longer than all folds but one do together with their predictions.
-        let expected = 1.5 * candidate.seconds / candidate.validated.pipelines.len() as f64;
+        let expected = 1.5 * candidate.seconds / candidate.validated.folds.len() as f64;
         if deadline.is_some_and(|deadline| Instant::now() + Duration::from_secs_f64(expected) >= deadline) {
             return None;
         }

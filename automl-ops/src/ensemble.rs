@@ -51,13 +51,13 @@ impl Candidates<'_> {
     }
 
     /// The score of a selection, each row's members and factors chosen without looking at it: on each of the parts (of
-    /// consecutive rows, by their lengths) the selection on the others is scored.
+    /// consecutive rows, by their lengths) the selection on the others is scored. Rows behind the last part are not looked at.
     ///
     /// None where the score is undefined, or where cancelled.
     pub fn honest_score(&self, parts: &[usize], cancel: &Cancel) -> Option<f64> {
         let width = self.truth.width();
-        let total = self.truth.len() as u32;
-        let mut blended = vec![0.0; self.truth.len() * width];
+        let total = parts.iter().sum::<usize>().min(self.truth.len()) as u32;
+        let mut blended = vec![0.0; total as usize * width];
         let mut first = 0;
         for &part in parts {
             let held = first..(first + part as u32).min(total);
@@ -75,7 +75,9 @@ impl Candidates<'_> {
                 to.copy_from_slice(&ensemble.blend(&parts, width));
             }
         }
-        score(self.metric, self.truth, &blended, self.weights).ok()
+        let rows: Vec<u32> = (0..total).collect();
+        let weights = self.weights.map(|weights| take_weights(weights, &rows));
+        score(self.metric, &self.truth.take(&rows), &blended, weights.as_deref()).ok()
     }
 
     fn select_on(&self, rows: &[u32], cancel: &Cancel) -> Ensemble {

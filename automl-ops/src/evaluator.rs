@@ -28,13 +28,17 @@ use crate::training::Training;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Validation {
-    /// Five folds up to 5,000 rows, three up to 15,000, else a holdout of a fifth.
+    /// Five folds up to 5,000 rows, three up to 15,000, else a holdout of a fifth. Up to 1,000 rows the folds are drawn anew, up
+    /// to four times: of thousands of candidates on a small table, the best of one draw is mostly the luckiest.
     #[default]
     Auto,
     /// Cross-validation, stratified by class or by quantile of the target.
     Kfold {
         /// Number of folds, at least 2.
         folds: usize,
+        /// How often the folds are drawn, at least 1; default 1. The first draw gives the models, all give the score.
+        #[serde(default = "once")]
+        repeats: usize,
     },
     /// One split.
     Holdout {
@@ -43,11 +47,20 @@ pub enum Validation {
     },
 }
 
+fn once() -> usize {
+    1
+}
+
+/// Rows that all draws of folds of a small table hold out together, about.
+const HELD: usize = 2_000;
+/// Draws of folds, at most.
+const REPEATS: usize = 4;
+
 impl Validation {
     fn resolve(self, rows: usize) -> Self {
         match self {
-            Self::Auto if rows <= 5_000 => Self::Kfold { folds: 5 },
-            Self::Auto if rows <= 15_000 => Self::Kfold { folds: 3 },
+            Self::Auto if rows <= 5_000 => Self::Kfold { folds: 5, repeats: (HELD / rows.max(1)).clamp(1, REPEATS) },
+            Self::Auto if rows <= 15_000 => Self::Kfold { folds: 3, repeats: 1 },
             Self::Auto => Self::Holdout { fraction: 0.2 },
             fixed => fixed,
         }
@@ -55,7 +68,8 @@ impl Validation {
 
     fn problem(self) -> Option<String> {
         match self {
-            Self::Kfold { folds } if folds < 2 => Some(format!("`folds` is {folds}; at least 2 are needed")),
+            Self::Kfold { repeats: 0, .. } => Some("`repeats` is 0; at least 1 is needed".into()),
+            Self::Kfold { folds, .. } if folds < 2 => Some(format!("`folds` is {folds}; at least 2 are needed")),
             Self::Holdout { fraction } if !(fraction > 0.0 && fraction < 1.0) => {
                 Some(format!("`fraction` is {fraction}; it must lie between 0 and 1"))
             }
@@ -163,13 +177,13 @@ struct FittedFold {
 
 /// The models of a validated candidate, handed to observers.
 pub struct Validated {
-    /// One fitted pipeline a fold.
+    /// One fitted pipeline a fold of the first draw.
     pub pipelines: Vec<Pipeline>,
     /// Predictions for the rows held out, row by row, in the order of `rows`.
     pub predictions: Vec<f32>,
     /// The rows held out.
     pub rows: Vec<u32>,
-    /// How many of them each fold holds out, in order.
+    /// How many of them each fold holds out, in order; folds that were drawn again hold out the same rows again.
     pub folds: Vec<usize>,
 }
 
@@ -218,7 +232,7 @@ impl TabularEvaluator {
     /// Bytes that the table, its folds and the shared work take at most, as a number of sizes alone.
     pub fn held_bytes(&self) -> u64 {
         let copies = match self.validation {
-            Validation::Kfold { folds } => folds.min(self.training.rows()),
+            Validation::Kfold { folds, repeats } => repeats * folds.min(self.training.rows()),
             Validation::Holdout { .. } => 1,
             Validation::Auto => 5,
         };
@@ -273,7 +287,12 @@ impl TabularEvaluator {
                 vec![split::stratified_holdout(codes, *classes, fraction, seed).1]
             }
             (Validation::Holdout { fraction }, Target::Values(values)) => vec![split::quantile_holdout(values, fraction, seed).1],
-            (Validation::Kfold { folds }, _) => pipeline::folds(y, folds.min(rows), seed),
+            (Validation::Kfold { folds, repeats }, _) => {
+                let seed_of = |draw: usize| StableHash::new("draw").number(seed).number(draw as u64).finish();
+                (0..repeats)
+                    .flat_map(|draw| pipeline::folds(y, folds.min(rows), if draw == 0 { seed } else { seed_of(draw) }))
+                    .collect()
+            }
             (Validation::Auto, _) => pipeline::folds(y, 5.min(rows), seed),
         };
         let fold = |(index, held): (usize, Vec<u32>)| {
@@ -382,7 +401,7 @@ impl Evaluator for TabularEvaluator {
     fn price(&self, genotype: &Genotype, fidelity: f64) -> Option<Price> {
         let rows = self.training.rows() as f64;
         let (folds, share) = match self.validation {
-            Validation::Kfold { folds } => (folds as f64, 1.0 - 1.0 / folds as f64),
+            Validation::Kfold { folds, repeats } => ((repeats * folds) as f64, 1.0 - 1.0 / folds as f64),
             Validation::Holdout { fraction } => (1.0, 1.0 - fraction),
             Validation::Auto => (5.0, 0.8),
         };
@@ -399,7 +418,7 @@ impl Evaluator for TabularEvaluator {
             return Err(Stop::Infeasible("the table has too few rows to hold any out".into()));
         }
         let mut found = Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new(), folds: Vec::new() };
-        let (mut by_fold, mut cut) = (Vec::new(), 0);
+        let (mut by_fold, mut cut, mut covered) = (Vec::new(), 0, 0);
         let mut left = folds.as_slice();
         while !left.is_empty() {
             // As many at once as there are threads, so that a candidate that falls behind is given up early.
@@ -415,7 +434,11 @@ impl Evaluator for TabularEvaluator {
                     }
                     by_fold.push(score);
                 }
-                found.pipelines.push(pipeline);
+                // One draw of folds makes a model of the whole; the others only tell how good it is.
+                if covered < self.training.rows() {
+                    found.pipelines.push(pipeline);
+                    covered += fold.rows.len();
+                }
                 found.predictions.extend(predictions);
                 found.rows.extend(&fold.rows);
                 found.folds.push(fold.rows.len());

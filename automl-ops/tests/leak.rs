@@ -119,7 +119,8 @@ fn a_fold_is_fitted_on_its_training_rows_alone() {
         for op in pool(task) {
             let genotype = pipeline_with(op);
             let validate = |training: Training| -> Arc<Validated> {
-                let evaluator = TabularEvaluator::new(Arc::new(training), None, Validation::Kfold { folds: 3 }, 1).unwrap();
+                let evaluator =
+                    TabularEvaluator::new(Arc::new(training), None, Validation::Kfold { folds: 3, repeats: 1 }, 1).unwrap();
                 let result = evaluator.evaluate(&genotype, &mut Context::new(5)).unwrap();
                 result.artifact.unwrap().downcast().unwrap_or_else(|_| panic!("another artifact"))
             };
@@ -240,7 +241,7 @@ fn no_pipeline_predicts_noise() {
     let operators = pool(Task::Classification).iter().map(|op| op.name().to_owned()).collect();
     let input = automl_ops::space::Input::Dense;
     let space = PipelineSpace::new(PipelineSpec { operators, input, ..PipelineSpec::default() }).unwrap();
-    let folds = Validation::Kfold { folds: 3 };
+    let folds = Validation::Kfold { folds: 3, repeats: 1 };
     let evaluator = TabularEvaluator::new(Arc::new(training), Some(Metric::BalancedAccuracy), folds, 1).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let (mut best, mut complete) = (0.0_f64, 0);

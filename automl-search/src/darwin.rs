@@ -15,14 +15,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use automl_core::hash::StableHash;
 use automl_core::rand::{Rng, RngExt};
 use automl_core::schemars::JsonSchema;
 use automl_core::{Ask, Error, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trial, plugin};
 use serde::{Deserialize, Serialize};
 
 use crate::bayes::{Model, Observation, Scope, Surrogate};
-use crate::fresh::{Fresh, Told};
+use crate::fresh::{Fresh, Told, skeleton};
 use crate::graph_evolution::GraphEvolution;
 
 /// Evolution of graphs, with Bayesian optimisation of the hyperparameters of the best ones.
@@ -175,14 +174,6 @@ impl Running {
         }
         self.told.space.trace(&genotype).is_ok().then_some(genotype)
     }
-}
-
-/// A number for the operators and edges of a genotype, whatever its parameters.
-fn skeleton(genotype: &Genotype) -> u64 {
-    let of_node = |hash: StableHash, node: &automl_core::Node| {
-        node.inputs.iter().fold(hash.text(&node.op).number(node.inputs.len() as u64), |hash, input| hash.number(*input as u64))
-    };
-    genotype.nodes.iter().fold(StableHash::new("skeleton"), of_node).finish()
 }
 
 impl Strategy for Running {

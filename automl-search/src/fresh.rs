@@ -1,11 +1,12 @@
-//! Proposals that were not tried before.
+//! Proposals that were not tried before, and what tells candidates apart.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use automl_core::hash::StableHash;
 use automl_core::rand::Rng;
 use automl_core::space::sample;
-use automl_core::{Ask, Genotype, Origin, Proposal, Result, SearchSpace, Trial};
+use automl_core::{Ask, Genotype, Node, Origin, Proposal, Result, SearchSpace, Trial};
 
 /// Tries for a random candidate that is new.
 const TRIES: usize = 16;
@@ -63,4 +64,12 @@ impl Fresh<'_> {
         }
         Ok(Proposal::new(genotype, Origin::by("random")))
     }
+}
+
+/// A number for the operators and edges of a genotype, whatever its parameters.
+pub(crate) fn skeleton(genotype: &Genotype) -> u64 {
+    let of_node = |hash: StableHash, node: &Node| {
+        node.inputs.iter().fold(hash.text(&node.op).number(node.inputs.len() as u64), |hash, input| hash.number(*input as u64))
+    };
+    genotype.nodes.iter().fold(StableHash::new("skeleton"), of_node).finish()
 }

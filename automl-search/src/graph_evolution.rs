@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credit::Credit;
 use crate::crossovers::{HeredityLayer, Uniform};
-use crate::fresh::Told;
+use crate::fresh::{Told, skeleton};
 use crate::mix::{Mix, Weighted, crossover_schema, name_of};
 
 /// Evolution after DarwinML: tournaments among the best, graph mutations, heredity by layers and random immigrants.
@@ -57,6 +57,9 @@ pub struct GraphEvolution {
     /// How much price counts: a child that is expected to take x times as long as the members do in the median is kept with
     /// probability 1 / x^thrift; 0: price does not matter. Default 0.5.
     pub thrift: f64,
+    /// Members of one graph, whatever its parameters, at most, as a share of the population; 1: no limit. Default 0.25: where
+    /// trials are cheap, one graph would crowd out all others.
+    pub niche: f64,
 }
 
 impl Default for GraphEvolution {
@@ -71,6 +74,7 @@ impl Default for GraphEvolution {
             crossover: None,
             adaptive: true,
             thrift: 0.5,
+            niche: 0.25,
         }
     }
 }
@@ -97,6 +101,9 @@ plugin! {
             }
             if !(0.0..=10.0).contains(&self.thrift) {
                 return Err(Error::config("strategy.thrift", "must lie between 0 and 10"));
+            }
+            if !(self.niche > 0.0 && self.niche <= 1.0) {
+                return Err(Error::config("strategy.niche", "is a share, above 0 and at most 1"));
             }
             let mix = Mix::new(&self.mutations, space.as_ref())?;
             let crossover: Arc<dyn Crossover> = match (&self.crossover, space.graph()) {
@@ -127,6 +134,8 @@ struct Member {
     id: u64,
     loss: f64,
     hash: u64,
+    /// The graph without its parameters.
+    graph: u64,
     genotype: Genotype,
 }
 
@@ -224,7 +233,18 @@ impl Running {
             None => {}
         }
         let place = self.members.partition_point(|member| member.loss.total_cmp(&loss).is_le());
-        self.members.insert(place, Member { id: trial.id, loss, hash, genotype: trial.genotype.clone() });
+        let graph = skeleton(&trial.genotype);
+        self.members.insert(place, Member { id: trial.id, loss, hash, graph, genotype: trial.genotype.clone() });
+        let most = ((self.config.niche * self.config.population as f64) as usize).max(1);
+        let kin = |member: &Member| member.graph == graph;
+        if self.members.iter().filter(|member| kin(member)).count() > most
+            && let Some(last) = self.members.iter().rposition(kin)
+        {
+            self.members.remove(last);
+            if last == place {
+                return None;
+            }
+        }
         self.members.truncate(self.config.population);
         (place < self.config.population).then_some(place)
     }
