@@ -63,7 +63,7 @@ fn scores_are_those_of_a_loop_by_hand() {
         };
         assert_eq!(holdout.len(), 24);
         for (validation, held) in
-            [(Validation::Kfold { folds: 4 }, kfold), (Validation::Holdout { fraction: 0.3 }, vec![holdout])]
+            [(Validation::Kfold { folds: 4, repeats: 1 }, kfold), (Validation::Holdout { fraction: 0.3 }, vec![holdout])]
         {
             for name in names {
                 let (genotype, evaluator) = (genotype(name), evaluator(task, None, validation, 1));
@@ -94,7 +94,7 @@ fn scores_are_those_of_a_loop_by_hand() {
 #[test]
 fn the_area_under_the_curve_is_that_of_the_folds() {
     let training = training(80, Task::Classification, 1);
-    let found = evaluator(Task::Classification, Some(Metric::RocAuc), Validation::Kfold { folds: 4 }, 1)
+    let found = evaluator(Task::Classification, Some(Metric::RocAuc), Validation::Kfold { folds: 4, repeats: 1 }, 1)
         .evaluate(&genotype("random_forest"), &mut Context::new(SEED))
         .unwrap();
     let expected = by_hand(&training, &genotype("random_forest"), &folds(&training.y, 4, fold_seed()));
@@ -107,7 +107,7 @@ fn results_do_not_depend_on_the_workers() {
     for task in [Task::Classification, Task::Regression] {
         let genotype = genotype("gradient_boosting");
         let result = |workers: usize| {
-            let evaluator = evaluator(task, None, Validation::Kfold { folds: 3 }, workers);
+            let evaluator = evaluator(task, None, Validation::Kfold { folds: 3, repeats: 1 }, workers);
             // All workers at once, so that they share the folds.
             let all: Vec<Evaluation> = std::thread::scope(|scope| {
                 let run = || evaluator.evaluate(&genotype, &mut Context::new(SEED)).unwrap();
@@ -131,7 +131,7 @@ fn a_lower_fidelity_trains_on_fewer_rows_and_scores_on_the_same() {
     for task in [Task::Classification, Task::Regression] {
         // One neighbour a training row: the state of the model tells how many rows it saw.
         let run = |fidelity: f64| {
-            let evaluator = evaluator(task, None, Validation::Kfold { folds: 4 }, 1);
+            let evaluator = evaluator(task, None, Validation::Kfold { folds: 4, repeats: 1 }, 1);
             let mut context = Context { fidelity, ..Context::new(SEED) };
             let found = evaluator.evaluate(&genotype("knn"), &mut context).unwrap();
             let validated = validated(&found);
@@ -155,7 +155,30 @@ fn another_seed_draws_other_folds() {
     let rows = |seed| validated(&evaluator.evaluate(&genotype("decision_tree"), &mut Context::new(seed)).unwrap()).rows.clone();
     assert_ne!(rows(1), rows(2));
     assert_eq!(rows(1), rows(1));
-    assert_eq!(rows(1).len(), 80);
+    assert_eq!(rows(1).len(), 4 * 80, "the folds of a small table are drawn four times");
+}
+
+#[test]
+fn folds_drawn_again_only_tell_how_good_a_model_is() {
+    let run = |repeats| {
+        let evaluator = evaluator(Task::Classification, None, Validation::Kfold { folds: 4, repeats }, 1);
+        let mut context = Context::new(SEED);
+        let found = evaluator.evaluate(&genotype("random_forest"), &mut context).unwrap();
+        (found, context.reported.len())
+    };
+    let ((once, four), (thrice, twelve)) = (run(1), run(3));
+    assert_eq!((four, twelve), (4, 12));
+    let (once, thrice) = (validated(&once), validated(&thrice));
+    assert_eq!((once.pipelines.len(), thrice.pipelines.len()), (4, 4));
+    assert_eq!((once.folds.len(), thrice.folds.len()), (4, 12));
+    assert_eq!(thrice.rows[..80], once.rows);
+    assert_eq!(bits(&thrice.predictions[..once.predictions.len()]), bits(&once.predictions));
+    for draw in thrice.rows.chunks(80) {
+        let mut rows = draw.to_vec();
+        rows.sort_unstable();
+        assert!(rows.iter().copied().eq(0..80), "each draw holds out every row once");
+    }
+    assert!(thrice.rows[80..160] != once.rows, "no draw is like another");
 }
 
 fn refused(task: Task, metric: Option<Metric>, validation: Validation) -> String {
@@ -176,7 +199,7 @@ fn a_metric_of_the_other_task_is_an_error_that_lists_those_that_fit() {
 #[test]
 fn a_validation_that_makes_no_sense_is_an_error() {
     for folds in [0, 1] {
-        let error = refused(Task::Classification, None, Validation::Kfold { folds });
+        let error = refused(Task::Classification, None, Validation::Kfold { folds, repeats: 1 });
         assert!(error.contains("at least 2") && error.contains("evaluator.validation"), "{error}");
     }
     for fraction in [0.0, 1.0, -0.5, f64::NAN] {
@@ -184,7 +207,7 @@ fn a_validation_that_makes_no_sense_is_an_error() {
         assert!(error.contains("between 0 and 1"), "{error}");
     }
     // More folds than rows: each row is held out once.
-    let many = evaluator(Task::Regression, None, Validation::Kfold { folds: 1_000 }, 1);
+    let many = evaluator(Task::Regression, None, Validation::Kfold { folds: 1_000, repeats: 1 }, 1);
     assert_eq!(validated(&many.evaluate(&genotype("decision_tree"), &mut Context::new(1)).unwrap()).pipelines.len(), 80);
 }
 
@@ -225,7 +248,7 @@ fn random_pipelines_predict_finite_numbers_on_a_hard_table() {
         let extra = [draw(1.5e17), tiny, draw(0.0), rare].map(Arc::new).to_vec();
         training.x = Frame::union([&training.x, &Frame::new(60, extra).unwrap()]);
         let space = PipelineSpace::fitting(&training, task.default_metric()).unwrap();
-        let evaluator = TabularEvaluator::new(Arc::new(training), None, Validation::Kfold { folds: 2 }, 1).unwrap();
+        let evaluator = TabularEvaluator::new(Arc::new(training), None, Validation::Kfold { folds: 2, repeats: 1 }, 1).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(5);
         let mut refused = Vec::new();
         for _ in 0..150 {
