@@ -3,11 +3,12 @@
 //! A file that `automl predict` accepts exists at once: first a constant prediction, then the models of the best candidate's
 //! folds, at last the best candidates joined, each fitted on all rows where the time allows that.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use automl_core::{Cancel, Evaluation, Genotype, Observer, Trial};
+use automl_core::{Cancel, EvalContext, Evaluation, Evaluator, Genotype, Observer, Stop, Trial};
 use automl_ops::ensemble::{Candidates, Ensemble};
 use automl_ops::pipeline::{Pipeline, Shared};
 use automl_ops::{About, Metric, Model, Training, Validated};
@@ -121,6 +122,26 @@ impl Keeper {
         Box::new(self.clone())
     }
 
+    /// Evaluates again what an earlier session found and would have kept: a journal holds outcomes, not models. What `cancel`
+    /// leaves undone is left to the rest of the search.
+    pub fn recall(&mut self, recorded: &BTreeMap<u64, Trial>, evaluator: &dyn Evaluator, seed: u64, cancel: &Cancel) {
+        let nothing = Arc::new(Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new(), folds: Vec::new() });
+        let mut best = Best::default();
+        let own = |trial: &&Trial| trial.fidelity == 1.0 && trial.duplicate_of.is_none();
+        for trial in recorded.values().filter(own) {
+            let Some(loss) = trial.loss() else { continue };
+            let (genotype, validated) = (trial.genotype.clone(), nothing.clone());
+            best.add(Kept { loss, score: None, genotype, validated, seconds: 0.0, bytes: 0 }, self.members, usize::MAX);
+        }
+        let wanted = |trial: &&Trial| best.kept.iter().any(|kept| kept.genotype == trial.genotype);
+        for trial in recorded.values().filter(own).filter(wanted) {
+            let mut again = Again { seed, cancel: cancel.clone() };
+            if let (Ok(evaluation), false) = (evaluator.evaluate(&trial.genotype, &mut again), cancel.is_cancelled()) {
+                self.finished(trial, Some(&evaluation));
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Best> {
         self.best.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -209,6 +230,30 @@ impl Keeper {
         }
         let fitted = Pipeline::fit_on(&candidate.genotype, &self.training.data(), seed, token, &Shared::nothing());
         fitted.ok().filter(|_| !token.is_cancelled())
+    }
+}
+
+/// What an evaluation is told that is made again, to its end.
+struct Again {
+    seed: u64,
+    cancel: Cancel,
+}
+
+impl EvalContext for Again {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn fidelity(&self) -> f64 {
+        1.0
+    }
+
+    fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    fn report(&mut self, _: u64, _: &[f64]) -> Result<(), Stop> {
+        if self.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
     }
 }
 

@@ -138,7 +138,7 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     let strategy = config.strategy.build(built.space.clone(), &objectives)?;
     let limit = config.study.time_limit();
     let end = limit.map(|limit| start + limit);
-    let keeper = match (&built.table, &config.out) {
+    let mut keeper = match (&built.table, &config.out) {
         (Some(table), Some(out)) => {
             Some(Keeper::start(table.training().clone(), table.metric(), config.seed, out.clone(), config.ensemble)?)
         }
@@ -155,6 +155,13 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         _ => Duration::ZERO,
     };
     let deadline = end.map(|end| end - reserve);
+
+    if let (Some(keeper), false) = (&mut keeper, recorded.is_empty()) {
+        // No more than half of the time: a resumed search is to find something, too.
+        let half = deadline.map(|deadline| Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2);
+        let cancel = signals.token().child(half);
+        keeper.recall(&recorded, built.evaluator.as_ref(), seed_of(config.seed, "evaluate", 0), &cancel);
+    }
 
     let held = built.table.as_ref().map_or(0, |table| table.held_bytes());
     let reserved = memory::PROGRAM + keeper.as_ref().map_or(0, Keeper::room) + held;

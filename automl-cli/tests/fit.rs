@@ -139,7 +139,9 @@ fn wrong_usage_is_exit_code_2() {
     place.run("fit train.csv --target label --metric acuracy").fails(2, &["acuracy", "accuracy"]);
     place.run("fit train.csv --target label --metric rmse").fails(2, &["rmse", "balanced_accuracy"]);
     place.run("fit train.csv --target label --strategy randm").fails(2, &["randm", "random"]);
-    place.run("fit train.csv --target label --trials 3 --set strategy.populaton=5").fails(2, &["populaton", "population"]);
+    place
+        .run("fit train.csv --target label --trials 3 --set strategy.evolution.populaton=5")
+        .fails(2, &["populaton", "population"]);
     place.run("fit").fails(2, &["--target"]);
     place.run("predct model.automl train.csv").fails(2, &["predict"]);
     assert!(!place.path("model.automl").exists());
