@@ -10,7 +10,7 @@ class Systems(unittest.TestCase):
     def test_the_files_of_the_repository(self):
         self.assertIn("automl", systems.read_systems(systems.PRESETS))
         ablations = systems.read_systems(context.BENCH / "ablations.toml")
-        self.assertLessEqual({"random", "regularized_evolution", "graph_evolution", "tpe"}, ablations.keys())
+        self.assertLessEqual({"darwin", "random", "regularized_evolution", "bayes", "tpe"}, ablations.keys())
         lines = {system.template.replace(f"--strategy {name}", "--strategy X") for name, system in ablations.items()}
         self.assertEqual(len(lines), 1, "they differ by the strategy alone")
 
