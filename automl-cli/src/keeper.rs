@@ -4,6 +4,7 @@
 //! folds, at last the best candidates joined, each fitted on all rows where the time allows that.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -66,7 +67,7 @@ impl Best {
         self.kept.insert(place, new);
         let model = |kept: &Kept| kept.genotype.nodes.last().map(|node| node.op.clone());
         let kin = |kept: &Kept| model(kept) == model(&self.kept[place]);
-        if self.kept.iter().filter(|kept| kin(kept)).count() > count.div_ceil(ALIKE)
+        if self.kept.iter().filter(|kept| kin(kept)).count() > count.max(1).div_ceil(ALIKE)
             && let Some(last) = self.kept.iter().rposition(kin)
         {
             self.bytes -= self.kept.remove(last).bytes;
@@ -122,9 +123,16 @@ impl Keeper {
         Box::new(self.clone())
     }
 
-    /// Evaluates again what an earlier session found and would have kept: a journal holds outcomes, not models. What `cancel`
-    /// leaves undone is left to the rest of the search.
-    pub fn recall(&mut self, recorded: &BTreeMap<u64, Trial>, evaluator: &dyn Evaluator, seed: u64, cancel: &Cancel) {
+    /// Evaluates again what an earlier session found and would have kept, the best first: a journal holds outcomes, not models.
+    /// What takes longer than `each`, or is left undone when `cancel` ends it, is left to the rest of the search.
+    pub fn recall(
+        &mut self,
+        recorded: &BTreeMap<u64, Trial>,
+        evaluator: &dyn Evaluator,
+        seed: u64,
+        each: Option<Duration>,
+        cancel: &Cancel,
+    ) {
         let nothing = Arc::new(Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new(), folds: Vec::new() });
         let mut best = Best::default();
         let own = |trial: &&Trial| trial.fidelity == 1.0 && trial.duplicate_of.is_none();
@@ -133,10 +141,12 @@ impl Keeper {
             let (genotype, validated) = (trial.genotype.clone(), nothing.clone());
             best.add(Kept { loss, score: None, genotype, validated, seconds: 0.0, bytes: 0 }, self.members, usize::MAX);
         }
-        let wanted = |trial: &&Trial| best.kept.iter().any(|kept| kept.genotype == trial.genotype);
-        for trial in recorded.values().filter(own).filter(wanted) {
-            let mut again = Again { seed, cancel: cancel.clone() };
-            if let (Ok(evaluation), false) = (evaluator.evaluate(&trial.genotype, &mut again), cancel.is_cancelled()) {
+        for kept in &best.kept {
+            let Some(trial) = recorded.values().filter(own).find(|trial| trial.genotype == kept.genotype) else { continue };
+            let mut again = Again { seed, cancel: cancel.child(each.map(|each| Instant::now() + each)) };
+            // As in a study, a panic in one candidate must not end the run.
+            let found = catch_unwind(AssertUnwindSafe(|| evaluator.evaluate(&trial.genotype, &mut again)));
+            if let (Ok(Ok(evaluation)), false) = (found, again.cancel.is_cancelled()) {
                 self.finished(trial, Some(&evaluation));
             }
         }

@@ -28,7 +28,7 @@ pub struct RunConfig {
     /// Where they come from; the space that fits the evaluator where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub space: Option<Arc<dyn SearchSpace>>,
-    /// Candidates that the final model may join, at most; 1: the best alone.
+    /// Candidates that the final model may join, at most, a quarter of them with the same estimator at the end; 1: the best alone.
     #[serde(default = "ensemble")]
     pub ensemble: usize,
     /// Where the best model goes, for evaluators that train one.

@@ -160,7 +160,8 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         // No more than half of the time: a resumed search is to find something, too.
         let half = deadline.map(|deadline| Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2);
         let cancel = signals.token().child(half);
-        keeper.recall(&recorded, built.evaluator.as_ref(), seed_of(config.seed, "evaluate", 0), &cancel);
+        let seed = seed_of(config.seed, "evaluate", 0);
+        keeper.recall(&recorded, built.evaluator.as_ref(), seed, config.study.trial_time(), &cancel);
     }
 
     let held = built.table.as_ref().map_or(0, |table| table.held_bytes());

@@ -81,7 +81,8 @@ pub trait EvalContext {
     fn fidelity(&self) -> f64;
     /// Cancelled when the trial must end.
     fn cancel(&self) -> &Cancel;
-    /// Reports an intermediate result; the error says to stop.
+    /// Reports an intermediate result; the error says to stop. Candidates race each other over these: number the steps from 0
+    /// without a gap, let a step mean the same for every candidate, and the mean of the first losses say how good it is.
     ///
     /// # Errors
     /// [`Stop::Pruned`] or [`Stop::Cancelled`], to be passed on.

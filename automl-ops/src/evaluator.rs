@@ -53,13 +53,18 @@ fn once() -> usize {
 
 /// Rows that all draws of folds of a small table hold out together, about.
 const HELD: usize = 2_000;
+/// Cells of all draws together, about: each draw holds a copy of the table a fold.
+const CELLS: usize = 1_000_000;
 /// Draws of folds, at most.
 const REPEATS: usize = 4;
+/// Draws that may be asked for.
+const MOST_REPEATS: usize = 100;
 
 impl Validation {
-    fn resolve(self, rows: usize) -> Self {
+    fn resolve(self, rows: usize, columns: usize) -> Self {
+        let repeats = (HELD / rows.max(1)).min(CELLS / (rows * columns).max(1)).clamp(1, REPEATS);
         match self {
-            Self::Auto if rows <= 5_000 => Self::Kfold { folds: 5, repeats: (HELD / rows.max(1)).clamp(1, REPEATS) },
+            Self::Auto if rows <= 5_000 => Self::Kfold { folds: 5, repeats },
             Self::Auto if rows <= 15_000 => Self::Kfold { folds: 3, repeats: 1 },
             Self::Auto => Self::Holdout { fraction: 0.2 },
             fixed => fixed,
@@ -68,7 +73,9 @@ impl Validation {
 
     fn problem(self) -> Option<String> {
         match self {
-            Self::Kfold { repeats: 0, .. } => Some("`repeats` is 0; at least 1 is needed".into()),
+            Self::Kfold { repeats, .. } if !(1..=MOST_REPEATS).contains(&repeats) => {
+                Some(format!("`repeats` is {repeats}; it must lie between 1 and {MOST_REPEATS}"))
+            }
             Self::Kfold { folds, .. } if folds < 2 => Some(format!("`folds` is {folds}; at least 2 are needed")),
             Self::Holdout { fraction } if !(fraction > 0.0 && fraction < 1.0) => {
                 Some(format!("`fraction` is {fraction}; it must lie between 0 and 1"))
@@ -217,7 +224,7 @@ impl TabularEvaluator {
         let threads = (cores / workers.max(1)).max(1);
         let pools: Result<Vec<_>, _> =
             (0..workers.max(1)).map(|_| rayon::ThreadPoolBuilder::new().num_threads(threads).build()).collect();
-        let validation = validation.resolve(training.rows());
+        let validation = validation.resolve(training.rows(), training.x.columns().len());
         let cache = Cache::new(cache_bytes(&training));
         let shape = pipeline::shape(&training.x, &training.y);
         let folds = Mutex::default();

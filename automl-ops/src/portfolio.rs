@@ -5,7 +5,7 @@
 //! imputers go where the features need none and come where they do. Plain gradient boosting stands among the classifiers by hand:
 //! the script looks at no more than 2,000 rows, and boosting gains most from more.
 
-use automl_core::{Genotype, GraphSpace, Node};
+use automl_core::{Genotype, GraphSpace, Node, SearchSpace};
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::Task;
@@ -62,9 +62,11 @@ pub fn adapt(genotype: &Genotype, graph: &GraphSpace, balanced: bool) -> Option<
         inputs.sort_unstable();
         inputs.dedup();
         let mut node = Node::new(given.op.as_str(), inputs);
-        node.params = graph.defaults(&given.op);
-        for (name, value) in &given.params {
-            node = node.with(name, value.clone());
+        for param in graph.operator(&given.op).map_or(&[][..], |operator| operator.params.as_slice()) {
+            if param.applies(&node.params) {
+                let value = given.params.get(param.name.as_ref()).unwrap_or(&param.default).clone();
+                node = node.with(&param.name, value);
+            }
         }
         if balanced && node.params.contains_key("class_weight") {
             node = node.with("class_weight", "balanced");
@@ -72,12 +74,7 @@ pub fn adapt(genotype: &Genotype, graph: &GraphSpace, balanced: bool) -> Option<
         places.push(vec![place(node, &mut nodes)]);
     }
     let genotype = Genotype { nodes };
-    graph_holds(graph, &genotype).then_some(genotype)
-}
-
-fn graph_holds(graph: &GraphSpace, genotype: &Genotype) -> bool {
-    use automl_core::SearchSpace;
-    graph.trace(genotype).is_ok()
+    graph.trace(&genotype).is_ok().then_some(genotype)
 }
 
 /// The place of a node, which is added unless the same one is there.
@@ -146,5 +143,10 @@ mod tests {
         let dense = space(Task::Classification, Input::Dense).adapt(&raw).unwrap();
         assert_eq!(operators(&dense), ["input", "standard_scale", "pca", "logistic"]);
         assert_eq!(space(Task::Regression, Input::Dense).adapt(&graph), None);
+        // What a parameter brings with it gets its default.
+        let elastic = Node::new("logistic", [1]).with("penalty", "elastic_net");
+        let graph = Genotype { nodes: [&graph.nodes[..2], &[elastic]].concat() };
+        let adapted = space(Task::Classification, Input::Dense).adapt(&graph).unwrap();
+        assert_eq!(adapted.nodes.last().unwrap().params["l1_ratio"], 0.5.into());
     }
 }

@@ -42,10 +42,8 @@ impl Credit {
             .operators
             .values()
             .fold(Rate::default(), |sum, rate| Rate { tried: sum.tried + rate.tried, won: sum.won + rate.won });
-        if all.won <= 0.0 {
-            return 1.0;
-        }
-        let common = all.won / all.tried;
+        // One success and some failures beside what was seen, so that a single old success does not rule.
+        let common = (all.won + 1.0) / (all.tried + PRIOR);
         let own = self.operators.get(by).copied().unwrap_or_default();
         let rate = (own.won + PRIOR * common) / (own.tried + PRIOR);
         (rate / common).clamp(FLOOR, 1.0 / FLOOR)

@@ -21,14 +21,15 @@ use automl_core::{Ask, Error, Genotype, Objective, Origin, Proposal, Result, Sea
 use serde::{Deserialize, Serialize};
 
 use crate::bayes::{Model, Observation, Scope, Surrogate};
-use crate::fresh::{Fresh, Told, skeleton};
+use crate::fresh::{Fresh, Told, learnt_loss, skeleton};
 use crate::graph_evolution::GraphEvolution;
 
 /// Evolution of graphs, with Bayesian optimisation of the hyperparameters of the best ones.
 ///
 /// A share `tune` of the proposals tunes one of the best graphs: at its defaults, then at random until it has `initial`
-/// samples, then where the surrogate expects the greatest improvement. All others come from `evolution`. The origin of a tuned
-/// trial is `tune`. Sees the first objective alone.
+/// samples, then where the surrogate expects the greatest improvement. All others come from `evolution`, and so do those whose
+/// graph is expected to take less than 50 ms: a guided proposal would take as long itself. The origin of a tuned trial is `tune`.
+/// Sees the first objective alone.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(crate = "automl_core::schemars")]
@@ -93,8 +94,9 @@ struct Running {
 struct Sample {
     id: u64,
     genotype: Genotype,
-    /// None where it has none.
-    loss: Option<f64>,
+    /// As a model learns it.
+    loss: f64,
+    complete: bool,
 }
 
 /// What is known of a graph without its hyperparameters.
@@ -148,7 +150,7 @@ impl Running {
         let mut observations = Vec::new();
         for sample in used.filter_map(|(_, at)| self.trials.get(at)) {
             let trace = space.trace(&sample.genotype)?;
-            observations.push(Observation { id: sample.id, trace, loss: sample.loss.unwrap_or(f64::INFINITY) });
+            observations.push(Observation { id: sample.id, trace, loss: sample.loss, complete: sample.complete });
         }
         let kin = ask.pending.iter().filter(|pending| skeleton(&pending.genotype) == skeleton(&self.trials[graph.at].genotype));
         let pending = kin.map(|pending| space.trace(&pending.genotype)).collect::<Result<Vec<_>>>()?;
@@ -194,14 +196,17 @@ impl Strategy for Running {
         if trial.fidelity != 1.0 || trial.duplicate_of.is_some() {
             return Ok(());
         }
-        let (at, loss) = (self.trials.len(), trial.loss());
+        let at = self.trials.len();
         let graph =
             self.graphs.entry(skeleton(&trial.genotype)).or_insert(Graph { samples: Vec::new(), best: f64::INFINITY, at });
+        // Evaluated again, with more effort: the last word counts.
+        graph.samples.retain(|&sample| self.trials[sample].genotype != trial.genotype);
+        let loss = learnt_loss(trial, graph.best);
+        self.trials.push(Sample { id: trial.id, genotype: trial.genotype.clone(), loss, complete: trial.loss().is_some() });
         graph.samples.push(at);
-        if let Some(loss) = loss.filter(|loss| *loss < graph.best) {
-            (graph.best, graph.at) = (loss, at);
-        }
-        self.trials.push(Sample { id: trial.id, genotype: trial.genotype.clone(), loss });
+        let complete = graph.samples.iter().copied().filter(|&sample| self.trials[sample].complete);
+        let best = complete.min_by(|&a, &b| self.trials[a].loss.total_cmp(&self.trials[b].loss));
+        (graph.best, graph.at) = best.map_or((f64::INFINITY, at), |best| (self.trials[best].loss, best));
         Ok(())
     }
 }

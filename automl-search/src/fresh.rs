@@ -6,7 +6,7 @@ use std::sync::Arc;
 use automl_core::hash::StableHash;
 use automl_core::rand::Rng;
 use automl_core::space::sample;
-use automl_core::{Ask, Genotype, Node, Origin, Proposal, Result, SearchSpace, Trial};
+use automl_core::{Ask, Genotype, Node, Origin, Proposal, Result, SearchSpace, State, Trial};
 
 /// Tries for a random candidate that is new.
 const TRIES: usize = 16;
@@ -72,4 +72,13 @@ pub(crate) fn skeleton(genotype: &Genotype) -> u64 {
         node.inputs.iter().fold(hash.text(&node.op).number(node.inputs.len() as u64), |hash, input| hash.number(*input as u64))
     };
     genotype.nodes.iter().fold(StableHash::new("skeleton"), of_node).finish()
+}
+
+/// The loss that a model learns of a trial, where `best` is the least so far: a pruned one is as good as its steps were in the
+/// mean, but no better than what it lost to. Infinite where nothing is known.
+pub(crate) fn learnt_loss(trial: &Trial, best: f64) -> f64 {
+    if trial.state == State::Pruned && !trial.steps.is_empty() && best.is_finite() {
+        return (trial.steps.iter().sum::<f64>() / trial.steps.len() as f64).max(best);
+    }
+    trial.loss().unwrap_or(f64::INFINITY)
 }

@@ -38,7 +38,7 @@ use crate::mix::{Mix, Weighted, crossover_schema, name_of};
 pub struct GraphEvolution {
     /// Trials after which evolution begins; default 8. Fewer than `population`: whatever is there already is worth a mutation.
     pub initial: usize,
-    /// Distinct candidates that are kept as parents; default 24.
+    /// Distinct candidates that are kept as parents, as far as `niche` lets them; default 24.
     pub population: usize,
     /// Members drawn for one parent, of which the best is taken; default 4.
     pub tournament: usize,
@@ -174,7 +174,7 @@ impl Running {
         let prices = self.members.iter().map(|member| Some(ask.prices.price(&member.genotype, 1.0)?.seconds));
         let mut prices = prices.collect::<Option<Vec<f64>>>()?;
         prices.sort_by(f64::total_cmp);
-        prices.get(prices.len() / 2).copied()
+        prices.get(prices.len() / 2).copied().filter(|usual| *usual > 0.0 && usual.is_finite())
     }
 
     /// The next candidate: new, and dear ones seldom; of those that were too dear, the cheapest where nothing else comes.
@@ -217,8 +217,10 @@ impl Strategy for Running {
             self.members.retain(|member| member.hash != hash || Some(member.loss) == trial.loss());
         }
         let place = trial.loss().and_then(|loss| self.enter(loss, hash, trial));
-        if self.config.adaptive && trial.origin.by != "start" {
-            self.credit.tell(&trial.origin.by, place.is_some_and(|place| place < self.config.population.div_ceil(LEADING)));
+        let by = trial.origin.by.as_str();
+        let own = by == "random" || by == self.cross_name || self.mix.knows(by);
+        if self.config.adaptive && own && trial.duplicate_of.is_none() {
+            self.credit.tell(by, place.is_some_and(|place| place < self.config.population.div_ceil(LEADING)));
         }
         Ok(())
     }
@@ -237,7 +239,9 @@ impl Running {
         self.members.insert(place, Member { id: trial.id, loss, hash, graph, genotype: trial.genotype.clone() });
         let most = ((self.config.niche * self.config.population as f64) as usize).max(1);
         let kin = |member: &Member| member.graph == graph;
-        if self.members.iter().filter(|member| kin(member)).count() > most
+        // A space whose candidates all share a graph has no niches.
+        if self.members.iter().any(|member| !kin(member))
+            && self.members.iter().filter(|member| kin(member)).count() > most
             && let Some(last) = self.members.iter().rposition(kin)
         {
             self.members.remove(last);

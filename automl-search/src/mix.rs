@@ -90,6 +90,11 @@ impl Mix {
         Self { entries: entries.collect() }
     }
 
+    /// Whether a mutation of this name is in the mix.
+    pub fn knows(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| entry.name == name)
+    }
+
     /// A child and the name of the mutation that made it, drawn by weight and credit. Where the mutation drawn cannot apply,
     /// another is drawn.
     ///

@@ -159,17 +159,14 @@ impl EvalContext for Context {
     }
 
     fn report(&mut self, step: u64, losses: &[f64]) -> Result<(), Stop> {
-        if self.cancel.is_cancelled() {
-            return Err(Stop::Cancelled);
-        }
         // Only steps without a gap, which others can be compared with.
         if let Some(loss) = losses.first().filter(|loss| loss.is_finite() && step == self.steps.len() as u64) {
             self.steps.push(*loss);
-            if is_lost(&self.steps, &self.rivals) {
+            if is_lost(&self.steps, &self.rivals) && !self.cancel.is_cancelled() {
                 let (steps, rivals) = (self.steps.len(), self.rivals.len());
                 return Err(Stop::Pruned(format!("worse than the best {rivals} trials over the first {steps} of its steps")));
             }
         }
-        Ok(())
+        if self.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
     }
 }

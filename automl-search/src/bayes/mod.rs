@@ -18,12 +18,13 @@ use automl_core::{Ask, Error, Objective, Origin, Proposal, Result, SearchSpace, 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::model::{Model, Observation, Scope};
-use crate::fresh::Told;
+use crate::fresh::{Told, learnt_loss};
 
 /// Bayesian optimisation with a random forest (as SMAC) or a Gaussian process.
 ///
-/// Random until `initial` trials were told; then the candidate of the greatest expected improvement. Failed, infeasible and
-/// pruned trials count as the worst that was seen, pending ones as the mean: parallel proposals keep apart. Trials at less than
+/// Random until `initial` trials were told; then the candidate of the greatest expected improvement. Failed and infeasible trials
+/// count as the worst that was seen, pruned ones as the mean of their steps, pending ones as the mean of all: parallel proposals
+/// keep apart. The forest learns from 1,000 trials at most. Trials at less than
 /// full fidelity are not learnt from. Sees the first objective alone.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -105,7 +106,11 @@ impl Strategy for Running {
         self.told.tell(trial);
         if trial.fidelity == 1.0 && trial.duplicate_of.is_none() {
             let trace = self.told.space.trace(&trial.genotype)?;
-            self.seen.push(Observation { id: trial.id, trace, loss: trial.loss().unwrap_or(f64::INFINITY) });
+            // Evaluated again, with more effort: the last word counts.
+            self.seen.retain(|seen| seen.trace != trace);
+            let best = self.seen.iter().filter(|seen| seen.complete).map(|seen| seen.loss).fold(f64::INFINITY, f64::min);
+            let complete = trial.loss().is_some();
+            self.seen.push(Observation { id: trial.id, trace, loss: learnt_loss(trial, best), complete });
         }
         Ok(())
     }

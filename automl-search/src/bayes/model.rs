@@ -19,6 +19,8 @@ pub(crate) struct Observation {
     pub trace: Trace,
     /// To be minimised; infinite where there is none, which counts as the worst that was seen.
     pub loss: f64,
+    /// Whether the loss is that of a complete trial.
+    pub complete: bool,
 }
 
 /// The part of a space that is searched.
@@ -74,6 +76,8 @@ enum Fitted {
 
 /// Observations that a Gaussian process learns from, at most: the better half of them the best, the others the latest.
 const MOST: usize = 300;
+/// Observations that a forest learns from, at most, chosen in the same way.
+const MOST_OF_FOREST: usize = 1_000;
 /// What is added to a loss before its logarithm is taken, as a share of the distance between the best and the median.
 const OFFSET: f64 = 0.1;
 
@@ -90,7 +94,7 @@ impl Model {
         rng: &mut dyn Rng,
     ) -> Option<Self> {
         let used = match kind {
-            Surrogate::Forest => observations.iter().collect(),
+            Surrogate::Forest => fewer(observations, MOST_OF_FOREST),
             Surrogate::GaussianProcess => fewer(observations, MOST),
         };
         let losses: Vec<f64> = used.iter().map(|seen| seen.loss).collect();
@@ -171,7 +175,9 @@ fn targets(losses: &[f64]) -> Option<Vec<f64>> {
     let (best, worst) = (*sorted.first()?, *sorted.last()?);
     let middle = sorted[sorted.len() / 2];
     let unit = [middle - best, worst - best].into_iter().find(|unit| *unit > 0.0).unwrap_or(1.0);
-    Some(losses.iter().map(|loss| ((loss.min(worst) - best) / unit + OFFSET).ln()).collect())
+    // What failed is as bad as the worst, and worse than the best in any case.
+    let failed = if worst > best { worst } else { best + unit };
+    Some(losses.iter().map(|loss| ((if loss.is_finite() { *loss } else { failed } - best) / unit + OFFSET).ln()).collect())
 }
 
 /// The logarithm of the expected improvement of a normal variable on `best`, right in the far tail as well.
@@ -240,11 +246,18 @@ mod tests {
         assert!(scaled[2] < scaled[4] && scaled[4] < scaled[0] && scaled[0] < scaled[3]);
         assert!(targets(&[f64::INFINITY]).is_none());
         assert!(targets(&[2.0, 2.0]).unwrap().iter().all(|target| target.is_finite()));
+        let alone = targets(&[1.0, f64::INFINITY]).unwrap();
+        assert!(alone[0] < alone[1], "what failed is worse than the only one that did not");
     }
 
     #[test]
     fn few_observations_are_the_best_and_the_latest() {
-        let seen = |id: u64| Observation { id, trace: Trace::new(), loss: if id < 10 { id as f64 } else { 1e3 - id as f64 } };
+        let seen = |id: u64| Observation {
+            id,
+            trace: Trace::new(),
+            loss: if id < 10 { id as f64 } else { 1e3 - id as f64 },
+            complete: true,
+        };
         let all: Vec<Observation> = (0..50).map(seen).collect();
         let ids: Vec<u64> = fewer(&all, 8).iter().map(|seen| seen.id).collect();
         assert_eq!(ids, [0, 1, 2, 3, 46, 47, 48, 49]);
@@ -267,13 +280,13 @@ mod tests {
             values.fold(0.0, f64::max)
         };
         for kind in [Surrogate::Forest, Surrogate::GaussianProcess] {
-            let mut seen = vec![Observation { id: 0, trace: trace.clone(), loss: alpha(&base) }];
+            let mut seen = vec![Observation { id: 0, trace: trace.clone(), loss: alpha(&base), complete: true }];
             for id in 1..25 {
                 let model = Model::fit(kind, scope, &seen, &[], &mut rng).unwrap();
                 let found = model.suggest(scope, &seen, 50, &|_| true, &mut rng).unwrap().unwrap().genotype;
                 let shape = |genotype: &Genotype| genotype.nodes.iter().map(|node| node.op.clone()).collect::<Vec<_>>();
                 assert_eq!(shape(&found), shape(&base));
-                seen.push(Observation { id, trace: space.trace(&found).unwrap(), loss: alpha(&found) });
+                seen.push(Observation { id, trace: space.trace(&found).unwrap(), loss: alpha(&found), complete: true });
             }
             let best = seen.iter().map(|seen| seen.loss).fold(f64::INFINITY, f64::min);
             assert!(best < 0.2, "{kind:?}: {best}");
@@ -287,7 +300,7 @@ mod tests {
         let mut seen = Vec::new();
         for id in 0..40 {
             let genotype = sample(space.as_ref(), &mut rng).unwrap();
-            seen.push(Observation { id, trace: space.trace(&genotype).unwrap(), loss: distance(&genotype) });
+            seen.push(Observation { id, trace: space.trace(&genotype).unwrap(), loss: distance(&genotype), complete: true });
         }
         let scope = Scope::whole(space.as_ref());
         for kind in [Surrogate::Forest, Surrogate::GaussianProcess] {
