@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use automl_core::{Cancel, EvalContext, Evaluation, Evaluator, Genotype, Observer, Stop, Trial};
+use automl_core::{Alone, Cancel, Evaluation, Evaluator, Genotype, Observer, Trial};
 use automl_ops::ensemble::{Candidates, Ensemble};
 use automl_ops::pipeline::{Pipeline, Shared};
 use automl_ops::{About, Metric, Model, Training, Validated};
@@ -135,15 +135,17 @@ impl Keeper {
     ) {
         let nothing = Arc::new(Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new(), folds: Vec::new() });
         let mut best = Best::default();
-        let own = |trial: &&Trial| trial.fidelity == 1.0 && trial.duplicate_of.is_none();
-        for trial in recorded.values().filter(own) {
-            let Some(loss) = trial.loss() else { continue };
+        let found = || recorded.values().filter(|trial| trial.duplicate_of.is_none());
+        for trial in found() {
+            let Some(loss) = trial.full_loss() else { continue };
             let (genotype, validated) = (trial.genotype.clone(), nothing.clone());
             best.add(Kept { loss, score: None, genotype, validated, seconds: 0.0, bytes: 0 }, self.members, usize::MAX);
         }
         for kept in &best.kept {
-            let Some(trial) = recorded.values().filter(own).find(|trial| trial.genotype == kept.genotype) else { continue };
-            let mut again = Again { seed, cancel: cancel.child(each.map(|each| Instant::now() + each)) };
+            let same = |trial: &&Trial| trial.full_loss().is_some() && trial.genotype == kept.genotype;
+            let Some(trial) = found().find(same) else { continue };
+            let cancel = cancel.child(each.map(|each| Instant::now() + each));
+            let mut again = Alone { seed, fidelity: 1.0, cancel };
             // As in a study, a panic in one candidate must not end the run.
             let found = catch_unwind(AssertUnwindSafe(|| evaluator.evaluate(&trial.genotype, &mut again)));
             if let (Ok(Ok(evaluation)), false) = (found, again.cancel.is_cancelled()) {
@@ -243,30 +245,6 @@ impl Keeper {
     }
 }
 
-/// What an evaluation is told that is made again, to its end.
-struct Again {
-    seed: u64,
-    cancel: Cancel,
-}
-
-impl EvalContext for Again {
-    fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    fn fidelity(&self) -> f64 {
-        1.0
-    }
-
-    fn cancel(&self) -> &Cancel {
-        &self.cancel
-    }
-
-    fn report(&mut self, _: u64, _: &[f64]) -> Result<(), Stop> {
-        if self.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
-    }
-}
-
 /// What the final model is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Final {
@@ -292,7 +270,7 @@ impl Observer for Keeper {
         let artifact = evaluation.and_then(|evaluation| evaluation.artifact.clone());
         let validated = artifact.and_then(|artifact| artifact.downcast::<Validated>().ok());
         let mut best = self.lock();
-        if let (Some(loss), Some(validated), true) = (trial.loss(), validated, trial.fidelity == 1.0) {
+        if let (Some(loss), Some(validated)) = (trial.full_loss(), validated) {
             let last = best.kept.last().map_or(f64::INFINITY, |kept| kept.loss);
             if best.kept.len() < self.members.max(1) || loss < last {
                 let (genotype, bytes) = (trial.genotype.clone(), validated.bytes());

@@ -156,12 +156,13 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     };
     let deadline = end.map(|end| end - reserve);
 
+    // As the study seeds its evaluations: models that are fitted again are those of the search.
+    let evaluation_seed = seed_of(config.seed, "evaluate", 0);
     if let (Some(keeper), false) = (&mut keeper, recorded.is_empty()) {
         // No more than half of the time: a resumed search is to find something, too.
         let half = deadline.map(|deadline| Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2);
         let cancel = signals.token().child(half);
-        let seed = seed_of(config.seed, "evaluate", 0);
-        keeper.recall(&recorded, built.evaluator.as_ref(), seed, config.study.trial_time(), &cancel);
+        keeper.recall(&recorded, built.evaluator.as_ref(), evaluation_seed, config.study.trial_time(), &cancel);
     }
 
     let held = built.table.as_ref().map_or(0, |table| table.held_bytes());
@@ -198,9 +199,8 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         let interrupted = signals.token().is_cancelled();
         let until = if interrupted { Some(Instant::now() + Duration::from_secs(1)) } else { end.map(|end| end - WRITING) };
         let cancel = if interrupted { automl_core::Cancel::new() } else { signals.token().clone() };
-        let seed = seed_of(config.seed, "evaluate", 0);
         built.table.iter().for_each(|table| table.release());
-        let (what, honest) = keeper.finish(until, &cancel, seed)?;
+        let (what, honest) = keeper.finish(until, &cancel, evaluation_seed)?;
         (made, score) = (Some(what), honest);
     }
     if let Ended::Journal(error) = &outcome.ended {

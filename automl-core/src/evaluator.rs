@@ -89,6 +89,35 @@ pub trait EvalContext {
     fn report(&mut self, step: u64, losses: &[f64]) -> Result<(), Stop>;
 }
 
+/// The context of an evaluation outside a study: it races nobody, and only `cancel` ends it early.
+#[derive(Clone, Debug)]
+pub struct Alone {
+    /// As [`EvalContext::seed`].
+    pub seed: u64,
+    /// As [`EvalContext::fidelity`].
+    pub fidelity: f64,
+    /// As [`EvalContext::cancel`].
+    pub cancel: Cancel,
+}
+
+impl EvalContext for Alone {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn fidelity(&self) -> f64 {
+        self.fidelity
+    }
+
+    fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    fn report(&mut self, _: u64, _: &[f64]) -> Result<(), Stop> {
+        if self.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+}
+
 /// What an evaluation is expected to take, from arithmetic on sizes alone: the same wherever and whenever it is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Price {

@@ -24,7 +24,7 @@ pub mod vocabulary;
 
 pub use cancel::{Cancel, Stopwatch};
 pub use error::{Error, Result};
-pub use evaluator::{Direction, EvalContext, Evaluation, Evaluator, EvaluatorConfig, Objective, Price, Stop};
+pub use evaluator::{Alone, Direction, EvalContext, Evaluation, Evaluator, EvaluatorConfig, Objective, Price, Stop};
 pub use genotype::{Genotype, Node, Params, Value};
 pub use graph::{GraphSpace, GraphSpec, OperatorSpec};
 pub use journal::Journal;

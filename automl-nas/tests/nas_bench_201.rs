@@ -3,32 +3,16 @@
 
 use std::path::PathBuf;
 
-use automl_core::{Cancel, Direction, EvalContext, Evaluation, EvaluatorConfig, Stop, conformance};
+use automl_core::{Alone, Cancel, Direction, Evaluation, EvaluatorConfig, Stop, conformance};
 use automl_nas::{Cell, NasBench201Table};
 
-struct Context(Cancel);
-
-impl EvalContext for Context {
-    fn seed(&self) -> u64 {
-        0
-    }
-
-    fn fidelity(&self) -> f64 {
-        1.0
-    }
-
-    fn cancel(&self) -> &Cancel {
-        &self.0
-    }
-
-    fn report(&mut self, _: u64, _: &[f64]) -> Result<(), Stop> {
-        Ok(())
-    }
+fn alone() -> Alone {
+    Alone { seed: 0, fidelity: 1.0, cancel: Cancel::new() }
 }
 
 fn evaluate(table: &NasBench201Table, cell: Cell) -> Result<Evaluation, Stop> {
     let evaluator = table.build(1).map_err(|error| Stop::Failed(error.to_string()))?;
-    evaluator.evaluate(&cell.genotype(), &mut Context(Cancel::new()))
+    evaluator.evaluate(&cell.genotype(), &mut alone())
 }
 
 fn table() -> Option<PathBuf> {
@@ -92,7 +76,7 @@ fn the_table_agrees_on_isomorphism_and_holds_the_optimum() {
 
     let config = NasBench201Table { path, objective: "c10_test200".into(), report: vec![], ..NasBench201Table::default() };
     let evaluator = config.build(1).map_err(|error| error.to_string()).unwrap();
-    let loss = |index| evaluator.evaluate(&Cell::at(index).genotype(), &mut Context(Cancel::new())).unwrap().losses[0];
+    let loss = |index| evaluator.evaluate(&Cell::at(index).genotype(), &mut alone()).unwrap().losses[0];
     let best = (0..15_625).map(loss).fold(f64::INFINITY, f64::min);
     assert!((best + 94.37).abs() < 0.01, "{best}");
 }

@@ -61,13 +61,15 @@ const REPEATS: usize = 4;
 const MOST_REPEATS: usize = 100;
 
 impl Validation {
-    fn resolve(self, rows: usize, columns: usize) -> Self {
+    /// What it means for a table of this size.
+    fn resolve(self, rows: usize, columns: usize) -> Splits {
         let repeats = (HELD / rows.max(1)).min(CELLS / (rows * columns).max(1)).clamp(1, REPEATS);
         match self {
-            Self::Auto if rows <= 5_000 => Self::Kfold { folds: 5, repeats },
-            Self::Auto if rows <= 15_000 => Self::Kfold { folds: 3, repeats: 1 },
-            Self::Auto => Self::Holdout { fraction: 0.2 },
-            fixed => fixed,
+            Self::Auto if rows <= 5_000 => Splits::Folds { count: 5, repeats },
+            Self::Auto if rows <= 15_000 => Splits::Folds { count: 3, repeats: 1 },
+            Self::Auto => Splits::Holdout { fraction: 0.2 },
+            Self::Kfold { folds: count, repeats } => Splits::Folds { count, repeats },
+            Self::Holdout { fraction } => Splits::Holdout { fraction },
         }
     }
 
@@ -83,6 +85,13 @@ impl Validation {
             _ => None,
         }
     }
+}
+
+/// How the rows of a table are split.
+#[derive(Clone, Copy)]
+enum Splits {
+    Folds { count: usize, repeats: usize },
+    Holdout { fraction: f64 },
 }
 
 /// Cross-validates pipelines on a table read from a file.
@@ -152,7 +161,7 @@ plugin! {
 pub struct TabularEvaluator {
     training: Arc<Training>,
     metric: Metric,
-    validation: Validation,
+    splits: Splits,
     folds: Mutex<BTreeMap<(u64, u64), Folds>>,
     cache: Cache,
     shape: Shape,
@@ -224,11 +233,11 @@ impl TabularEvaluator {
         let threads = (cores / workers.max(1)).max(1);
         let pools: Result<Vec<_>, _> =
             (0..workers.max(1)).map(|_| rayon::ThreadPoolBuilder::new().num_threads(threads).build()).collect();
-        let validation = validation.resolve(training.rows(), training.x.columns().len());
+        let splits = validation.resolve(training.rows(), training.x.columns().len());
         let cache = Cache::new(cache_bytes(&training));
         let shape = pipeline::shape(&training.x, &training.y);
         let folds = Mutex::default();
-        Ok(Self { training, metric, validation, folds, cache, shape, pools: Mutex::new(pools?), threads })
+        Ok(Self { training, metric, splits, folds, cache, shape, pools: Mutex::new(pools?), threads })
     }
 
     /// What the candidates shared so far.
@@ -238,10 +247,9 @@ impl TabularEvaluator {
 
     /// Bytes that the table, its folds and the shared work take at most, as a number of sizes alone.
     pub fn held_bytes(&self) -> u64 {
-        let copies = match self.validation {
-            Validation::Kfold { folds, repeats } => repeats * folds.min(self.training.rows()),
-            Validation::Holdout { .. } => 1,
-            Validation::Auto => 5,
+        let copies = match self.splits {
+            Splits::Folds { count, repeats } => repeats * count.min(self.training.rows()),
+            Splits::Holdout { .. } => 1,
         };
         (self.training.x.bytes() * (1 + copies) + self.cache.limit()) as u64
     }
@@ -289,18 +297,18 @@ impl TabularEvaluator {
         let Training { x, y, .. } = self.training.as_ref();
         let data = self.training.data();
         let rows = x.rows();
-        let held: Vec<Vec<u32>> = match (self.validation, y) {
-            (Validation::Holdout { fraction }, Target::Classes { codes, classes }) => {
+        let held: Vec<Vec<u32>> = match (self.splits, y) {
+            (Splits::Holdout { fraction }, Target::Classes { codes, classes }) => {
                 vec![split::stratified_holdout(codes, *classes, fraction, seed).1]
             }
-            (Validation::Holdout { fraction }, Target::Values(values)) => vec![split::quantile_holdout(values, fraction, seed).1],
-            (Validation::Kfold { folds, repeats }, _) => {
-                let seed_of = |draw: usize| StableHash::new("draw").number(seed).number(draw as u64).finish();
-                (0..repeats)
-                    .flat_map(|draw| pipeline::folds(y, folds.min(rows), if draw == 0 { seed } else { seed_of(draw) }))
-                    .collect()
+            (Splits::Holdout { fraction }, Target::Values(values)) => vec![split::quantile_holdout(values, fraction, seed).1],
+            (Splits::Folds { count, repeats }, _) => {
+                let seed_of = |draw: usize| match draw {
+                    0 => seed,
+                    draw => StableHash::new("draw").number(seed).number(draw as u64).finish(),
+                };
+                (0..repeats).flat_map(|draw| pipeline::folds(y, count.min(rows), seed_of(draw))).collect()
             }
-            (Validation::Auto, _) => pipeline::folds(y, 5.min(rows), seed),
         };
         let fold = |(index, held): (usize, Vec<u32>)| {
             let mut kept = split::complement(rows, &held);
@@ -407,10 +415,9 @@ impl Evaluator for TabularEvaluator {
 
     fn price(&self, genotype: &Genotype, fidelity: f64) -> Option<Price> {
         let rows = self.training.rows() as f64;
-        let (folds, share) = match self.validation {
-            Validation::Kfold { folds, repeats } => ((repeats * folds) as f64, 1.0 - 1.0 / folds as f64),
-            Validation::Holdout { fraction } => (1.0, 1.0 - fraction),
-            Validation::Auto => (5.0, 0.8),
+        let (folds, share) = match self.splits {
+            Splits::Folds { count, repeats } => ((repeats * count) as f64, 1.0 - 1.0 / count as f64),
+            Splits::Holdout { fraction } => (1.0, 1.0 - fraction),
         };
         let shape = Shape { rows: (rows * share * fidelity).max(1.0), ..self.shape };
         let fold = pipeline::price(genotype, shape)?;

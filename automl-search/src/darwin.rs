@@ -17,12 +17,15 @@ use std::sync::Arc;
 
 use automl_core::rand::{Rng, RngExt};
 use automl_core::schemars::JsonSchema;
-use automl_core::{Ask, Error, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trial, plugin};
+use automl_core::{
+    Ask, Error, Genotype, GraphSpace, Objective, Origin, Proposal, Result, SearchSpace, Step, Strategy, Trial, plugin,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::bayes::{Model, Observation, Scope, Surrogate};
 use crate::fresh::{Fresh, Told, learnt_loss, skeleton};
 use crate::graph_evolution::GraphEvolution;
+use crate::settings::{at_least_one, inside};
 
 /// Evolution of graphs, with Bayesian optimisation of the hyperparameters of the best ones.
 ///
@@ -66,13 +69,12 @@ plugin! {
             if !(0.0..=1.0).contains(&self.tune) {
                 return Err(Error::config("strategy.tune", "is a share, 0 to 1"));
             }
-            for (place, value) in [("graphs", self.graphs), ("initial", self.initial)] {
-                if value == 0 {
-                    return Err(Error::config(format!("strategy.{place}"), "must be at least 1"));
-                }
+            at_least_one(&[("graphs", self.graphs), ("initial", self.initial)])?;
+            let evolution = self.evolution.build(space.clone(), objectives).map_err(|error| inside("evolution", error))?;
+            let mut free = vec![space.graph().is_none(); space.points().len()];
+            for point in space.graph().into_iter().flat_map(GraphSpace::parameters) {
+                free[point] = true;
             }
-            let evolution = self.evolution.build(space.clone(), objectives)?;
-            let free = (0..space.points().len()).map(|point| space.graph().is_none_or(|graph| graph.is_parameter(point))).collect();
             let (config, told) = (self.clone(), Told::new(space));
             Ok(Box::new(Running { config, evolution, told, free, trials: Vec::new(), graphs: BTreeMap::new() }))
         }
@@ -136,7 +138,7 @@ impl Running {
     fn guided(
         &self,
         graph: &Graph,
-        base: &[automl_core::Step],
+        base: &[Step],
         ask: &Ask<'_>,
         fresh: &Fresh<'_>,
         rng: &mut dyn Rng,
@@ -152,7 +154,8 @@ impl Running {
             let trace = space.trace(&sample.genotype)?;
             observations.push(Observation { id: sample.id, trace, loss: sample.loss, complete: sample.complete });
         }
-        let kin = ask.pending.iter().filter(|pending| skeleton(&pending.genotype) == skeleton(&self.trials[graph.at].genotype));
+        let own = skeleton(&self.trials[graph.at].genotype);
+        let kin = ask.pending.iter().filter(|pending| skeleton(&pending.genotype) == own);
         let pending = kin.map(|pending| space.trace(&pending.genotype)).collect::<Result<Vec<_>>>()?;
         if observations.len() >= self.config.initial
             && let Some(model) = Model::fit(self.config.surrogate, scope, &observations, &pending, rng)
@@ -160,7 +163,7 @@ impl Running {
             let found = model.suggest(scope, &observations, DRAWS, &|genotype| fresh.is(genotype), rng)?;
             return Ok(found.map(|found| found.genotype));
         }
-        Model::draw(scope, rng).map(|genotype| Some(genotype).filter(|genotype| fresh.is(genotype)))
+        scope.draw(rng).map(|genotype| Some(genotype).filter(|genotype| fresh.is(genotype)))
     }
 
     fn is_free(&self, point: usize) -> bool {
@@ -260,5 +263,8 @@ mod tests {
         ] {
             assert!(bad.build(space.clone(), &[]).is_err(), "{bad:?}");
         }
+        let evolution = GraphEvolution { tournament: 0, ..GraphEvolution::default() };
+        let error = Darwin { evolution, ..Darwin::default() }.build(space, &[]).err().unwrap();
+        assert!(error.to_string().contains("strategy.evolution.tournament"), "{error}");
     }
 }

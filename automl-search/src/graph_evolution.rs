@@ -7,12 +7,13 @@
 //!   `mutation_layer`, `subgraph`, `heredity_layer` and `keepbest`; a share of random candidates throughout, a share of heredity of
 //!   about 0.2, mutation for the rest, and weights for transitions from operator to operator.
 //! - **Ours**: what each mutation does in detail, the tournament's size, all defaults here, mutation of parameters beside that of
-//!   structure, avoiding duplicates, the adaptive mix, thrift, and the steady state: each proposal is made from all that was told so far, and `keepbest`
-//!   is a pool of the best distinct candidates instead of copies from one generation to the next. No figure of the paper is
-//!   claimed to be reproduced.
+//!   structure, avoiding duplicates, the adaptive mix, thrift, niches, and the steady state: each proposal is made from all that
+//!   was told so far, and `keepbest` is a pool of the best distinct candidates instead of copies from one generation to the next.
+//!   No figure of the paper is claimed to be reproduced.
 //!
 //! On a space that is no space of graphs it mutates with `mutation_point` and crosses with `uniform`.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use automl_core::rand::{Rng, RngExt};
@@ -24,6 +25,7 @@ use crate::credit::Credit;
 use crate::crossovers::{HeredityLayer, Uniform};
 use crate::fresh::{Told, skeleton};
 use crate::mix::{Mix, Weighted, crossover_schema, name_of};
+use crate::settings::at_least_one;
 
 /// Evolution after DarwinML: tournaments among the best, graph mutations, heredity by layers and random immigrants.
 ///
@@ -52,7 +54,8 @@ pub struct GraphEvolution {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crossover_schema")]
     pub crossover: Option<Arc<dyn Crossover>>,
-    /// Whether mutations, heredity and random candidates are drawn more often the more often they lead among the best; default true.
+    /// Whether mutations, heredity and random candidates are drawn more often the more often they lead among the best; default
+    /// true.
     pub adaptive: bool,
     /// How much price counts: a child that is expected to take x times as long as the members do in the median is kept with
     /// probability 1 / x^thrift; 0: price does not matter. Default 0.5.
@@ -90,11 +93,7 @@ plugin! {
     "graph_evolution",
     impl StrategyConfig for GraphEvolution {
         fn build(&self, space: Arc<dyn SearchSpace>, _: &[Objective]) -> Result<Box<dyn Strategy>> {
-            for (place, value) in [("initial", self.initial), ("population", self.population), ("tournament", self.tournament)] {
-                if value == 0 {
-                    return Err(Error::config(format!("strategy.{place}"), "must be at least 1"));
-                }
-            }
+            at_least_one(&[("initial", self.initial), ("population", self.population), ("tournament", self.tournament)])?;
             let shares = [self.random, self.heredity, self.random + self.heredity];
             if shares.iter().any(|share| !(0.0..=1.0).contains(share)) {
                 return Err(Error::config("strategy.heredity", "`random` and `heredity` are shares, 0 to 1 and at most 1 together"));
@@ -137,6 +136,8 @@ struct Member {
     /// The graph without its parameters.
     graph: u64,
     genotype: Genotype,
+    /// What it is expected to take in seconds, once somebody has asked; arithmetic on the genotype, so that it never changes.
+    price: OnceCell<Option<f64>>,
 }
 
 impl Running {
@@ -171,7 +172,8 @@ impl Running {
         if self.config.thrift == 0.0 || self.members.len() < FEW {
             return None;
         }
-        let prices = self.members.iter().map(|member| Some(ask.prices.price(&member.genotype, 1.0)?.seconds));
+        let seconds = |member: &Member| Some(ask.prices.price(&member.genotype, 1.0)?.seconds);
+        let prices = self.members.iter().map(|member| *member.price.get_or_init(|| seconds(member)));
         let mut prices = prices.collect::<Option<Vec<f64>>>()?;
         prices.sort_by(f64::total_cmp);
         prices.get(prices.len() / 2).copied().filter(|usual| *usual > 0.0 && usual.is_finite())
@@ -229,14 +231,13 @@ impl Strategy for Running {
 impl Running {
     /// Puts a trial among the members if it belongs there, and says its place.
     fn enter(&mut self, loss: f64, hash: u64, trial: &Trial) -> Option<usize> {
-        match self.members.iter().position(|member| member.hash == hash) {
-            Some(known) if self.members[known].loss <= loss => return None,
-            Some(known) => drop(self.members.remove(known)),
-            None => {}
+        if self.members.iter().any(|member| member.hash == hash) {
+            return None;
         }
         let place = self.members.partition_point(|member| member.loss.total_cmp(&loss).is_le());
         let graph = skeleton(&trial.genotype);
-        self.members.insert(place, Member { id: trial.id, loss, hash, graph, genotype: trial.genotype.clone() });
+        self.members
+            .insert(place, Member { id: trial.id, loss, hash, graph, genotype: trial.genotype.clone(), price: OnceCell::new() });
         let most = ((self.config.niche * self.config.population as f64) as usize).max(1);
         let kin = |member: &Member| member.graph == graph;
         // A space whose candidates all share a graph has no niches.

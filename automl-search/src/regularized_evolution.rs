@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use automl_core::rand::{Rng, RngExt};
 use automl_core::schemars::JsonSchema;
-use automl_core::{Ask, Error, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trial, plugin};
+use automl_core::{Ask, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trial, plugin};
 use serde::{Deserialize, Serialize};
 
 use crate::credit::Credit;
 use crate::fresh::Told;
 use crate::mix::{Mix, Weighted};
+use crate::settings::at_least_one;
 
 /// Aging evolution: mutates the best of a random sample of the latest candidates.
 ///
@@ -46,11 +47,7 @@ plugin! {
     "regularized_evolution",
     impl StrategyConfig for RegularizedEvolution {
         fn build(&self, space: Arc<dyn SearchSpace>, _: &[Objective]) -> Result<Box<dyn Strategy>> {
-            for (place, value) in [("population", self.population), ("sample", self.sample)] {
-                if value == 0 {
-                    return Err(Error::config(format!("strategy.{place}"), "must be at least 1"));
-                }
-            }
+            at_least_one(&[("population", self.population), ("sample", self.sample)])?;
             let mix = Mix::new(&self.mutations, space.as_ref())?;
             let (size, sample) = (self.population, self.sample);
             Ok(Box::new(Running { mix, size, sample, told: Told::new(space), population: VecDeque::new() }))

@@ -26,15 +26,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::graph_evolution::GraphEvolution;
 use crate::mix::name_of;
+use crate::settings::inside;
 
 /// Tries what another strategy proposes with little effort, and spends more on what does well (ASHA).
 ///
 /// The rungs are the full effort and its shares 1/eta, 1/eta² … down to `least`. A candidate starts on the lowest, whatever
 /// fidelity it was proposed at. As soon as fewer than 1/eta of a rung have gone on, the best of the others is evaluated again on
-/// the next; else the other strategy is asked for a new candidate. The origin of such a trial is `promote`, its parent the trial one rung below. Failed,
-/// infeasible and pruned trials do not go on. Only the highest rung counts as a result of the study, and its budget of trials
-/// counts those of all rungs: with the defaults 13 trials, nine of them new candidates, cost as much as three of full effort.
-/// Sees the first objective alone.
+/// the next; else the other strategy is asked for a new candidate. The origin of such a trial is `promote`, its parent the trial
+/// one rung below. Failed, infeasible and pruned trials do not go on. Only the highest rung counts as a result of the study, and
+/// its budget of trials counts those of all rungs: with the defaults 13 trials, nine of them new candidates, cost as much as
+/// three of full effort. Sees the first objective alone.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(crate = "automl_core::schemars")]
@@ -80,22 +81,12 @@ plugin! {
             if name_of(strategy.as_ref()) == NAME {
                 return Err(Error::config("strategy.strategy.type", "cannot wrap itself; name another strategy"));
             }
-            let inner = strategy.build(space.clone(), objectives).map_err(nested)?;
+            let inner = strategy.build(space.clone(), objectives).map_err(|error| inside("strategy", error))?;
             let fidelities = (0..).map(|step| eta.powi(-step)).take_while(|fidelity| *fidelity >= least * (1.0 - ROUNDING));
             let mut rungs: Vec<Rung> = fidelities.map(Rung::new).collect();
             rungs.reverse();
             Ok(Box::new(Running { eta: *eta, space, inner, rungs, latest: BTreeMap::new() }))
         }
-    }
-}
-
-/// An error of the inner strategy, which believes that its config is the outer one.
-fn nested(error: Error) -> Error {
-    match error {
-        Error::Config { place, problem } if place.starts_with("strategy") => {
-            Error::Config { place: format!("strategy.{place}"), problem }
-        }
-        error => error,
     }
 }
 

@@ -18,6 +18,7 @@ use automl_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::fresh::Told;
+use crate::settings::at_least_one;
 
 /// Bayesian optimisation by the densities of good and bad candidates.
 ///
@@ -54,11 +55,7 @@ plugin! {
     "tpe",
     impl StrategyConfig for Tpe {
         fn build(&self, space: Arc<dyn SearchSpace>, _: &[Objective]) -> Result<Box<dyn Strategy>> {
-            for (place, value) in [("initial", self.initial), ("candidates", self.candidates)] {
-                if value == 0 {
-                    return Err(Error::config(format!("strategy.{place}"), "must be at least 1"));
-                }
-            }
+            at_least_one(&[("initial", self.initial), ("candidates", self.candidates)])?;
             if !(self.good > 0.0 && self.good < 1.0) {
                 return Err(Error::config("strategy.good", format!("is {}; it must lie between 0 and 1", self.good)));
             }

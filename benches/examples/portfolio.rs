@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use automl_core::{Cancel, EvalContext, Evaluator, Genotype, Journal, Stop};
+use automl_core::{Alone, Cancel, Evaluator, Genotype, Journal};
 use automl_nas as _;
 use automl_ops::evaluator::Validation;
 use automl_ops::portfolio::Portfolio;
@@ -90,7 +90,8 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             let start = Instant::now();
             let cancel = Cancel::new().child(Some(start + TIME));
             let fidelity = (ROWS / (training.rows() as f64 * 2.0 / 3.0)).min(1.0);
-            let found = space.adapt(genotype).and_then(|own| evaluator.evaluate(&own, &mut Context { cancel, fidelity }).ok());
+            let found =
+                space.adapt(genotype).and_then(|own| evaluator.evaluate(&own, &mut Alone { seed: 1, fidelity, cancel }).ok());
             let loss = found.and_then(|found| found.losses.first().copied());
             let score = Score { set: (*name).to_owned(), candidate: id(genotype), loss, seconds: start.elapsed().as_secs_f64() };
             writeln!(file, "{}", serde_json::to_string(&score)?)?;
@@ -175,27 +176,4 @@ fn choose(candidates: &[Candidate], sets: &[String], known: &BTreeMap<(String, u
         chosen.push(candidates[index].genotype.clone());
     }
     chosen
-}
-
-struct Context {
-    cancel: Cancel,
-    fidelity: f64,
-}
-
-impl EvalContext for Context {
-    fn seed(&self) -> u64 {
-        1
-    }
-
-    fn fidelity(&self) -> f64 {
-        self.fidelity
-    }
-
-    fn cancel(&self) -> &Cancel {
-        &self.cancel
-    }
-
-    fn report(&mut self, _: u64, _: &[f64]) -> Result<(), Stop> {
-        if self.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
-    }
 }

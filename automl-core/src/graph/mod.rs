@@ -201,9 +201,9 @@ impl GraphSpace {
         self.spec.transitions.get(from).and_then(|row| row.get(to)).copied().unwrap_or(1.0)
     }
 
-    /// Whether a point, by its index, is a parameter of an operator; the others are about the graph.
-    pub fn is_parameter(&self, point: usize) -> bool {
-        self.slots.iter().any(|slot| slot.params.iter().any(|ids| ids.contains(&point)))
+    /// The points that are parameters of operators, by their indices; the others are about the graph.
+    pub fn parameters(&self) -> impl Iterator<Item = usize> + '_ {
+        self.slots.iter().flat_map(|slot| slot.params.iter().flatten().copied())
     }
 
     /// The default parameters of an operator.

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::model::{Model, Observation, Scope};
 use crate::fresh::{Told, learnt_loss};
+use crate::settings::at_least_one;
 
 /// Bayesian optimisation with a random forest (as SMAC) or a Gaussian process.
 ///
@@ -62,11 +63,7 @@ plugin! {
     "bayes",
     impl StrategyConfig for Bayes {
         fn build(&self, space: Arc<dyn SearchSpace>, _: &[Objective]) -> Result<Box<dyn Strategy>> {
-            for (place, value) in [("initial", self.initial), ("candidates", self.candidates)] {
-                if value == 0 {
-                    return Err(Error::config(format!("strategy.{place}"), "must be at least 1"));
-                }
-            }
+            at_least_one(&[("initial", self.initial), ("candidates", self.candidates)])?;
             if !(0.0..1.0).contains(&self.random) {
                 return Err(Error::config("strategy.random", format!("is {}; it must be at least 0 and below 1", self.random)));
             }

@@ -26,6 +26,17 @@ pub(crate) struct Suggestion {
     pub parent: Option<u64>,
 }
 
+impl Scope<'_> {
+    /// A random candidate.
+    ///
+    /// # Errors
+    /// Those of the space.
+    pub fn draw(self, rng: &mut dyn Rng) -> Result<Genotype> {
+        let known = KnownChoose::of(self.base, self.space.points().len());
+        self.space.build(&mut Answers { scope: self, known: &known, change: None, rng })
+    }
+}
+
 struct Candidate {
     score: f64,
     trace: Trace,
@@ -78,15 +89,6 @@ impl Model {
         found.sort_by(|a, b| b.score.total_cmp(&a.score));
         let best = found.into_iter().find(|found| fresh(&found.genotype));
         Ok(best.map(|found| Suggestion { genotype: found.genotype, parent: found.parent }))
-    }
-
-    /// A random candidate of a scope.
-    ///
-    /// # Errors
-    /// Those of the space.
-    pub fn draw(scope: Scope<'_>, rng: &mut dyn Rng) -> Result<Genotype> {
-        let known = KnownChoose::of(scope.base, scope.space.points().len());
-        scope.space.build(&mut Answers { scope, known: &known, change: None, rng })
     }
 
     fn candidate(&self, scope: Scope<'_>, answers: &mut dyn Choose, parent: Option<u64>) -> Result<Candidate> {
