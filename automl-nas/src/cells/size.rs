@@ -238,8 +238,8 @@ mod tests {
         let linear = 81 * 10;
         let size = network.size(&pool).unwrap();
         assert_eq!(size.parameters, stem + first + second + third + linear);
-        // Stem, a 1×1 convolution for each of 5 cells, linear layer.
-        assert_eq!(size.depth, 7);
+        // Every branch skips a cell: stem, the 1×1 convolutions of the first, third and fifth cell, linear layer.
+        assert_eq!(size.depth, 5);
         let convolutions = network.size(&plain(&NaoCnn::default(), 20, 1)).unwrap();
         let own = |c: u64| 10 * (c * c + 2 * c);
         assert_eq!(convolutions.parameters - size.parameters, own(4) + 2 * own(8) + 2 * own(16));
