@@ -74,7 +74,8 @@ fn check_genotype(space: &dyn SearchSpace, vocabulary: &Vocabulary, genotype: &G
         return Err(format!("the hash of {genotype} changes"));
     }
     if let Some(other) = space.equivalent(genotype, rng).map_err(text)? {
-        let spelt = space.trace(&other).map_err(|error| format!("{other}, an equivalent of {genotype}, has no trace: {error}"))?;
+        let spelt =
+            space.trace(&other).map_err(|error| format!("{other}, an equivalent of {genotype}, has no trace: {error}"))?;
         if spelt == trace {
             return Err(format!("the equivalent of {genotype} is spelt the same"));
         }

@@ -66,7 +66,8 @@ impl NasBench101 {
             return Err(Error::config("space.max_vertices", format!("is {}; it must be 2 to 7", self.max_vertices)));
         }
         if self.max_edges + 1 < self.max_vertices {
-            let problem = format!("is {}; {} vertices take {} at least", self.max_edges, self.max_vertices, self.max_vertices - 1);
+            let problem =
+                format!("is {}; {} vertices take {} at least", self.max_edges, self.max_vertices, self.max_vertices - 1);
             return Err(Error::config("space.max_edges", problem));
         }
         Ok(())
@@ -163,12 +164,8 @@ fn parse(text: &str) -> Result<Genotype> {
         Error::Outside(format!("`{text}`: {found}; write the rows of the matrix and the labels, `011|001|000 -1 0 -2`"))
     };
     let mut words = text.split([' ', ',']).filter(|word| !word.is_empty());
-    let rows: Vec<Vec<bool>> = words
-        .next()
-        .unwrap_or_default()
-        .split('|')
-        .map(|row| row.chars().map(|bit| bit == '1').collect())
-        .collect();
+    let rows: Vec<Vec<bool>> =
+        words.next().unwrap_or_default().split('|').map(|row| row.chars().map(|bit| bit == '1').collect()).collect();
     let mut nodes = Vec::with_capacity(rows.len());
     for (to, label) in words.enumerate() {
         let op = match label {
@@ -221,9 +218,9 @@ mod tests {
 
     use automl_core::SearchSpace;
     use automl_core::conformance::check_space;
+    use automl_core::rand::SeedableRng;
     use automl_core::space::{Next, next_question, sample};
     use automl_core::{Answer, Step};
-    use automl_core::rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
     use super::*;

@@ -101,7 +101,8 @@ mod tests {
     use super::*;
 
     fn all() -> impl Iterator<Item = String> {
-        (0..3_usize.pow(8)).map(|index| (0..8_u32).map(|place| char::from(b'0' + (index / 3_usize.pow(place) % 3) as u8)).collect())
+        (0..3_usize.pow(8))
+            .map(|index| (0..8_u32).map(|place| char::from(b'0' + (index / 3_usize.pow(place) % 3) as u8)).collect())
     }
 
     #[test]

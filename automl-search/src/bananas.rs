@@ -111,8 +111,11 @@ impl Features {
             *counts.entry(path).or_default() += 1;
         }
         // A path that all or only one of them have tells nothing.
-        let mut common: Vec<(usize, u64)> =
-            counts.into_iter().filter(|(_, count)| *count > 1 && *count < seen.len()).map(|(path, count)| (count, path)).collect();
+        let mut common: Vec<(usize, u64)> = counts
+            .into_iter()
+            .filter(|(_, count)| *count > 1 && *count < seen.len())
+            .map(|(path, count)| (count, path))
+            .collect();
         common.sort_unstable_by(|a, b| b.cmp(a));
         let paths = common.into_iter().take(PATHS).map(|(_, path)| path).collect();
         Self { questions: Questions::of(space.points(), seen.iter().map(|seen| &seen.trace), &|_| true), paths }

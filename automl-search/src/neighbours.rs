@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use automl_core::space::KnownChoose;
 use automl_core::space::{Next, next_question};
 use automl_core::{Answer, Choose, Domain, Genotype, Question, Result, SearchSpace};
-use automl_core::space::KnownChoose;
 
 /// How far a number steps, on the unit scale of its domain.
 const STEP: f64 = 0.1;
@@ -47,7 +47,9 @@ pub(crate) fn neighbours(space: &dyn SearchSpace, genotype: &Genotype) -> Result
 fn others(domain: &Domain, answer: Answer, legal: &[bool]) -> Vec<Answer> {
     let near = |sign: f64| domain.at(domain.unit(answer) + sign * STEP);
     let mut others = match (domain, answer) {
-        (Domain::Choice(_), _) => (0..legal.len()).filter(|&option| legal.get(option) == Some(&true)).map(Answer::Option).collect(),
+        (Domain::Choice(_), _) => {
+            (0..legal.len()).filter(|&option| legal.get(option) == Some(&true)).map(Answer::Option).collect()
+        }
         (Domain::Int { lo, hi, .. }, Answer::Int(x)) => {
             vec![near(-1.0), Answer::Int(x.saturating_sub(1).max(*lo)), Answer::Int(x.saturating_add(1).min(*hi)), near(1.0)]
         }
@@ -72,8 +74,8 @@ impl Choose for Likeliest {
 
 #[cfg(test)]
 mod tests {
-    use automl_core::space::sample;
     use automl_core::rand::SeedableRng;
+    use automl_core::space::sample;
     use rand_chacha::ChaCha8Rng;
 
     use super::*;

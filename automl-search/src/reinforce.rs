@@ -11,8 +11,8 @@ use automl_core::rand::{Rng, RngExt};
 use automl_core::schemars::JsonSchema;
 use automl_core::space::KnownChoose;
 use automl_core::{
-    Answer, Ask, Choose, Error, Genotype, Objective, Origin, Proposal, Question, Result, SearchSpace, Step, Strategy, Trial, Vocabulary,
-    plugin,
+    Answer, Ask, Choose, Error, Genotype, Objective, Origin, Proposal, Question, Result, SearchSpace, Step, Strategy, Trial,
+    Vocabulary, plugin,
 };
 use serde::{Deserialize, Serialize};
 
@@ -151,9 +151,7 @@ impl Choose for Deciding<'_> {
         let probabilities = self.policy.probabilities(key, question);
         let known = self.known.and_then(|known| known.get(question.id).copied().flatten());
         let token = match (known, &mut self.rng) {
-            (Some(answer), _) => {
-                self.policy.vocabulary.token(Step { point: question.id, answer }).ok_or_else(unanswered)?
-            }
+            (Some(answer), _) => self.policy.vocabulary.token(Step { point: question.id, answer }).ok_or_else(unanswered)?,
             (None, Some(rng)) => {
                 let mut left = rng.random::<f64>();
                 let drawn = probabilities.iter().find(|(_, probability)| {
@@ -220,7 +218,7 @@ impl Strategy for Running {
 
 #[cfg(test)]
 mod tests {
-    use automl_core::conformance;
+    use automl_core::{StrategyConfig, conformance};
 
     use super::*;
     use crate::random::Random;
@@ -261,8 +259,8 @@ mod tests {
     #[test]
     fn bad_settings_are_refused_by_name() {
         let space: Arc<dyn SearchSpace> = Arc::new(tiny());
-        let refused = |config: Reinforce| config.build(space.clone(), &[]).err().map(|error| error.to_string()).unwrap_or_default();
-        use automl_core::StrategyConfig;
+        let refused =
+            |config: Reinforce| config.build(space.clone(), &[]).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(refused(Reinforce { learning_rate: 0.0, ..Reinforce::default() }).contains("strategy.learning_rate"));
         assert!(refused(Reinforce { baseline: 1.0, ..Reinforce::default() }).contains("strategy.baseline"));
     }

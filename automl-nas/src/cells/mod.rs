@@ -21,7 +21,7 @@ use automl_core::rand::{Rng, RngExt};
 use automl_core::space::{Asker, KnownChoose, RecordChoose};
 use automl_core::{Answer, Choose, Domain, Error, Genotype, Point, Result, Trace, Value};
 
-pub use cell::{Block, Cells};
+pub use cell::{Block, Cells, SOURCES};
 pub use size::{Network, Size};
 pub use spaces::{Darts, NaoCnn, NaoCnnWs, NasNet, Renas};
 
@@ -47,7 +47,7 @@ impl Wiring {
     /// The questions, cell by cell and block by block.
     pub fn points(&self) -> Vec<Point> {
         let blocks = (0..self.blocks.saturating_sub(1)).map(|block| Value::from(format!("block_{block}").as_str()));
-        let states = Domain::Choice(cell::SOURCES.map(Value::from).into_iter().chain(blocks).collect());
+        let states = Domain::Choice(SOURCES.map(Value::from).into_iter().chain(blocks).collect());
         let operators = Domain::Choice(self.operators.iter().map(|name| Value::from(*name)).collect());
         let mut points = Vec::with_capacity(self.cells.len() * self.blocks * QUESTIONS);
         for cell in self.cells {
@@ -111,8 +111,7 @@ impl Wiring {
     /// # Errors
     /// [`Error::Outside`] that says what was expected.
     pub fn parse(&self, text: &str) -> Result<Genotype> {
-        let numbers: Vec<usize> =
-            text.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect();
+        let numbers: Vec<usize> = text.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect();
         let expected = self.cells.len() * self.blocks * QUESTIONS;
         let legal = |index: usize| self.legal(numbers.get(..index).unwrap_or_default());
         match numbers.iter().enumerate().find(|(index, number)| legal(*index).get(**number) != Some(&true)) {
@@ -120,7 +119,10 @@ impl Wiring {
             Some((index, number)) if index < expected => {
                 Err(Error::Outside(format!("`{text}`: number {index}, which is {number}, names no state or operator here")))
             }
-            _ => Err(Error::Outside(format!("`{text}` has {} numbers; {expected} are a state and an operator for each branch", numbers.len()))),
+            _ => Err(Error::Outside(format!(
+                "`{text}` has {} numbers; {expected} are a state and an operator for each branch",
+                numbers.len()
+            ))),
         }
     }
 
@@ -223,7 +225,9 @@ mod tests {
             size
         };
         let small = least(&Renas::default(), &Renas::WIRING);
-        for (parameters, flops) in [(Some(small.parameters), None), (Some(small.parameters * 3 / 2), Some(small.flops * 2)), (None, Some(small.flops))] {
+        for (parameters, flops) in
+            [(Some(small.parameters), None), (Some(small.parameters * 3 / 2), Some(small.flops * 2)), (None, Some(small.flops))]
+        {
             let space = Renas { network: bounded(parameters, flops) };
             check_space(&space, 20, 3).unwrap();
             for _ in 0..20 {
@@ -239,7 +243,9 @@ mod tests {
     #[test]
     fn swapped_branches_and_swapped_blocks_are_one_candidate() {
         let space = NaoCnnWs::default();
-        let cell = |first: &str, second: &str| space.parse(&format!("{first} {second} {} {first} {second} {}", "1 2 1 2 ".repeat(3), "1 2 1 2 ".repeat(3))).unwrap();
+        let cell = |first: &str, second: &str| {
+            space.parse(&format!("{first} {second} {} {first} {second} {}", "1 2 1 2 ".repeat(3), "1 2 1 2 ".repeat(3))).unwrap()
+        };
         let [a, b] = ["0 0 1 4", "1 1 0 3"];
         assert_eq!(cell(a, b).canonical_hash(), cell(b, a).canonical_hash());
         assert_eq!(cell(a, b).canonical_hash(), cell("1 4 0 0", b).canonical_hash());

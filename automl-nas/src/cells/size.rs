@@ -123,8 +123,7 @@ impl Network {
     /// Whether the network of these cells is within the bounds.
     pub fn fits(&self, genotype: &Genotype) -> bool {
         let within = |value: u64, most: Option<u64>| most.is_none_or(|most| value <= most);
-        self.size(genotype)
-            .is_ok_and(|size| within(size.parameters, self.max_parameters) && within(size.flops, self.max_flops))
+        self.size(genotype).is_ok_and(|size| within(size.parameters, self.max_parameters) && within(size.flops, self.max_flops))
     }
 
     /// The size of the network that is built of the cells of a genotype of any space of cells.
@@ -213,9 +212,9 @@ fn mark(flags: &mut [bool], index: usize) {
 
 #[cfg(test)]
 mod tests {
+    use automl_core::SearchSpace;
     use automl_core::rand::SeedableRng;
     use automl_core::space::sample;
-    use automl_core::SearchSpace;
     use rand_chacha::ChaCha8Rng;
 
     use super::super::{Darts, NaoCnn, NasNet, Renas};

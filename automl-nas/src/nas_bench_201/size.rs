@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn the_networks_are_as_large_as_published() {
-        let cell = Cell::from_arch("|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|");
+        let cell =
+            Cell::from_arch("|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|");
         let size = cell.unwrap().size(10);
         assert_eq!((size.parameters, size.depth), (129_306, 6 + 15));
         let deepest = Cell::from_arch("|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_3x3~2|").unwrap();

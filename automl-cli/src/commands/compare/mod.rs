@@ -50,7 +50,8 @@ pub fn run(args: &Compare, quiet: bool) -> Result<u8, CliError> {
     let (variants, built) = variants(args, quiet)?;
     let first = built.first().ok_or_else(|| CliError::usage("name at least one config"))?;
     let objective = first.evaluator.objectives().first().cloned();
-    let objective = objective.ok_or_else(|| CliError::failed("the evaluator names no objective; this is a defect of its plugin"))?;
+    let objective =
+        objective.ok_or_else(|| CliError::failed("the evaluator names no objective; this is a defect of its plugin"))?;
     if built.iter().any(|other| other.evaluator.objectives().first() != Some(&objective)) {
         return Err(CliError::usage("the configs judge by different objectives; compare those that share the first one"));
     }
@@ -94,7 +95,8 @@ fn variants(args: &Compare, quiet: bool) -> Result<(Vec<Variant>, Vec<Built>), C
     let mut variants: Vec<Variant> = Vec::new();
     let mut built = Vec::new();
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
-    let strategies: Vec<Option<&String>> = if args.strategy.is_empty() { vec![None] } else { args.strategy.iter().map(Some).collect() };
+    let strategies: Vec<Option<&String>> =
+        if args.strategy.is_empty() { vec![None] } else { args.strategy.iter().map(Some).collect() };
     for file in &args.configs {
         for strategy in &strategies {
             let mut overrides: Vec<String> = strategy.iter().map(|text| strategy_override(text)).collect();

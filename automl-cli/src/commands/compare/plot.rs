@@ -45,9 +45,16 @@ pub fn write(out: &mut dyn Write, metric: &Metric) -> io::Result<()> {
     let legend = 24.0 + 7.0 * metric.rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0) as f64;
     let right = LEFT + WIDTH;
     // The first twentieth would flatten the rest.
-    let values = metric.rows.iter().flat_map(|row| row.curve.iter().skip(length / 20)).flatten().copied().filter(|v| v.is_finite());
+    let values =
+        metric.rows.iter().flat_map(|row| row.curve.iter().skip(length / 20)).flatten().copied().filter(|v| v.is_finite());
     let (lo, hi) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), value| (lo.min(value), hi.max(value)));
-    let (lo, hi) = if lo < hi { (lo, hi) } else if lo.is_finite() { (lo - 0.5, lo + 0.5) } else { (0.0, 1.0) };
+    let (lo, hi) = if lo < hi {
+        (lo, hi)
+    } else if lo.is_finite() {
+        (lo - 0.5, lo + 0.5)
+    } else {
+        (0.0, 1.0)
+    };
     let margin = 0.04 * (hi - lo);
     let x = Scale { lo: 1.0, hi: length as f64, from: LEFT, to: right };
     let y = Scale { lo: lo - margin, hi: hi + margin, from: TOP + HEIGHT, to: TOP };
@@ -59,7 +66,11 @@ pub fn write(out: &mut dyn Write, metric: &Metric) -> io::Result<()> {
     )?;
     writeln!(out, "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>")?;
     writeln!(out, "<clipPath id=\"frame\"><rect x=\"{LEFT}\" y=\"{TOP}\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/></clipPath>")?;
-    writeln!(out, "<text x=\"{LEFT}\" y=\"22\" font-size=\"14\">{}: median and quartiles of the best so far</text>", escape(&metric.name))?;
+    writeln!(
+        out,
+        "<text x=\"{LEFT}\" y=\"22\" font-size=\"14\">{}: median and quartiles of the best so far</text>",
+        escape(&metric.name)
+    )?;
     for tick in y.ticks() {
         let at = y.at(tick);
         writeln!(out, "<line x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"#ddd\"/>")?;
@@ -69,7 +80,12 @@ pub fn write(out: &mut dyn Write, metric: &Metric) -> io::Result<()> {
         let at = x.at(tick);
         writeln!(out, "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", TOP + HEIGHT + 18.0, number(tick))?;
     }
-    writeln!(out, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">queries</text>", LEFT + WIDTH / 2.0, TOP + HEIGHT + 38.0)?;
+    writeln!(
+        out,
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">queries</text>",
+        LEFT + WIDTH / 2.0,
+        TOP + HEIGHT + 38.0
+    )?;
     writeln!(out, "<g clip-path=\"url(#frame)\">")?;
     for (row, colour) in metric.rows.iter().zip(COLOURS.iter().cycle()) {
         writeln!(out, "<polygon points=\"{}\" fill=\"{colour}\" fill-opacity=\"0.13\"/>", band(row, &x, &y))?;
@@ -82,7 +98,11 @@ pub fn write(out: &mut dyn Write, metric: &Metric) -> io::Result<()> {
     writeln!(out, "<rect x=\"{LEFT}\" y=\"{TOP}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"none\" stroke=\"#888\"/>")?;
     for (index, (row, colour)) in metric.rows.iter().zip(COLOURS.iter().cycle()).enumerate() {
         let (at, middle) = (right + 16.0, TOP + 12.0 + 18.0 * index as f64);
-        writeln!(out, "<line x1=\"{at}\" x2=\"{}\" y1=\"{middle}\" y2=\"{middle}\" stroke=\"{colour}\" stroke-width=\"3\"/>", at + 16.0)?;
+        writeln!(
+            out,
+            "<line x1=\"{at}\" x2=\"{}\" y1=\"{middle}\" y2=\"{middle}\" stroke=\"{colour}\" stroke-width=\"3\"/>",
+            at + 16.0
+        )?;
         writeln!(out, "<text x=\"{}\" y=\"{}\">{}</text>", at + 22.0, middle + 4.0, escape(&row.label))?;
     }
     writeln!(out, "</svg>")

@@ -104,7 +104,11 @@ impl Summary {
                 std::iter::once(objective.name.as_str()).chain(known).collect::<Vec<_>>().join(", ")
             )));
         }
-        let names = if wanted.is_empty() { std::iter::once(objective.name.as_str()).chain(known).collect() } else { wanted.iter().map(String::as_str).collect::<Vec<_>>() };
+        let names = if wanted.is_empty() {
+            std::iter::once(objective.name.as_str()).chain(known).collect()
+        } else {
+            wanted.iter().map(String::as_str).collect::<Vec<_>>()
+        };
         let best = curves().filter_map(|curve| curve.objective.last()).filter(|value| !value.is_nan());
         let best = best.copied().min_by(|a, b| objective.loss(*a).total_cmp(&objective.loss(*b)));
         let optimum = optimum.map(|value| (value, true)).or(best.map(|value| (value, false)));
@@ -157,7 +161,9 @@ impl Summary {
     pub fn table(&self, out: &mut dyn Write) -> io::Result<()> {
         for (index, metric) in self.metrics.iter().enumerate() {
             let cells = metric.cells();
-            let width = |column: usize| cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+            let width = |column: usize| {
+                cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            };
             let gap = if index > 0 { "\n" } else { "" };
             writeln!(out, "{gap}{}", self.heading(metric))?;
             for row in &cells {
@@ -208,7 +214,8 @@ impl Summary {
         for metric in &self.metrics {
             for (label, curves) in runs {
                 for (run, curve) in curves.iter().enumerate() {
-                    let values = if metric.name == self.objective { Some(&curve.objective) } else { curve.metrics.get(&metric.name) };
+                    let values =
+                        if metric.name == self.objective { Some(&curve.objective) } else { curve.metrics.get(&metric.name) };
                     for at in &metric.at {
                         let place = usize::try_from(*at).unwrap_or(usize::MAX).saturating_sub(1);
                         let value = values.and_then(|values| values.get(place)).copied().unwrap_or(f64::NAN);
@@ -281,7 +288,9 @@ mod tests {
         summary.table(&mut text).unwrap();
         summary.csv(&mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
-        for line in ["one, two  1.50±0.71 (0 %)  2.50±0.71 (50 %)", "three       5.00±0.00  6.00±0.00", "\"one, two\",test,1,1,8,0,8"] {
+        for line in
+            ["one, two  1.50±0.71 (0 %)  2.50±0.71 (50 %)", "three       5.00±0.00  6.00±0.00", "\"one, two\",test,1,1,8,0,8"]
+        {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
         let error = Summary::new(&runs, &objective, &["tset".to_owned()], &[1], None).err().unwrap().to_string();

@@ -24,7 +24,8 @@ pub fn run(args: &Graph) -> Result<u8, CliError> {
     if genotype.nodes.is_empty() {
         return Err(CliError::data("this genotype has no nodes; there is nothing to draw"));
     }
-    let by_name = args.out.as_ref().and_then(|path| path.extension()).filter(|extension| *extension == "dot" || *extension == "gv");
+    let by_name =
+        args.out.as_ref().and_then(|path| path.extension()).filter(|extension| *extension == "dot" || *extension == "gv");
     match args.format.unwrap_or(if by_name.is_some() { GraphFormat::Dot } else { GraphFormat::Svg }) {
         GraphFormat::Svg => output::file_or_stdout(args.out.as_deref(), |out| picture::svg(out, &genotype))?,
         GraphFormat::Dot => output::file_or_stdout(args.out.as_deref(), |out| picture::dot(out, &genotype))?,
@@ -45,8 +46,11 @@ fn genotype(args: &Graph) -> Result<Genotype, CliError> {
     }
     let mut text = String::new();
     let unreadable = |error: std::io::Error| CliError::data(format!("{}: {error}", args.source));
-    let mut source: Box<dyn Read> =
-        if args.source == "-" { Box::new(std::io::stdin().lock()) } else { Box::new(std::fs::File::open(path).map_err(unreadable)?) };
+    let mut source: Box<dyn Read> = if args.source == "-" {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(std::fs::File::open(path).map_err(unreadable)?)
+    };
     source.as_mut().take(MOST_BYTES).read_to_string(&mut text).map_err(unreadable)?;
     read(&text).map_err(|problem| CliError::data(format!("{}: {problem}", args.source)))
 }
@@ -55,9 +59,10 @@ fn of_run(dir: &Path, trial: Option<u64>) -> Result<Genotype, CliError> {
     let contents = Journal::read(session::journal(dir)?)?;
     let trials: Vec<_> = contents.counting().cloned().collect();
     let found = match trial {
-        Some(id) => trials.iter().find(|trial| trial.id == id).ok_or_else(|| {
-            CliError::usage(format!("{} has no trial {id}; `automl trials` lists them", dir.display()))
-        })?,
+        Some(id) => trials
+            .iter()
+            .find(|trial| trial.id == id)
+            .ok_or_else(|| CliError::usage(format!("{} has no trial {id}; `automl trials` lists them", dir.display())))?,
         None => study::best(&trials)
             .ok_or_else(|| CliError::usage(format!("{} has no complete trial; name one by --trial", dir.display())))?,
     };
@@ -66,7 +71,8 @@ fn of_run(dir: &Path, trial: Option<u64>) -> Result<Genotype, CliError> {
 
 /// A genotype in JSON, or anything that has one: a trial of `automl trials`, the result of a run, an object with `genotype`.
 fn read(text: &str) -> Result<Genotype, String> {
-    let mut value: Value = serde_json::from_str(text).map_err(|error| format!("not JSON ({error}); give a genotype or a trial"))?;
+    let mut value: Value =
+        serde_json::from_str(text).map_err(|error| format!("not JSON ({error}); give a genotype or a trial"))?;
     if let Some(inner) = value.get_mut("genotype") {
         value = inner.take();
     }

@@ -68,7 +68,8 @@ pub fn svg(out: &mut dyn Write, genotype: &Genotype) -> io::Result<()> {
         .collect();
     let span = |layer: usize| (lefts.get(layer).copied().unwrap_or(MARGIN), widths.get(layer).copied().unwrap_or(0.0));
     let middle = |height: f64| MARGIN + BOX / 2.0 + height * ROW;
-    let deepest = layout.edges.iter().flat_map(|(_, _, way)| way).chain(&layout.nodes).map(|(_, height)| *height).fold(0.0, f64::max);
+    let deepest =
+        layout.edges.iter().flat_map(|(_, _, way)| way).chain(&layout.nodes).map(|(_, height)| *height).fold(0.0, f64::max);
     let (width, height) = (left - GAP + MARGIN, middle(deepest) + BOX / 2.0 + MARGIN);
     writeln!(
         out,
@@ -115,7 +116,11 @@ pub fn svg(out: &mut dyn Write, genotype: &Genotype) -> io::Result<()> {
         writeln!(out, "<text x=\"{centre:.1}\" y=\"{line:.1}\" text-anchor=\"middle\">{}</text>", escape(&op))?;
         if !parameters.is_empty() {
             let text = escape(&parameters);
-            writeln!(out, "<text x=\"{centre:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"9.5\">{text}</text>", y + 11.0)?;
+            writeln!(
+                out,
+                "<text x=\"{centre:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"9.5\">{text}</text>",
+                y + 11.0
+            )?;
         }
     }
     writeln!(out, "</svg>")
@@ -124,7 +129,10 @@ pub fn svg(out: &mut dyn Write, genotype: &Genotype) -> io::Result<()> {
 /// The graph in the language of Graphviz.
 pub fn dot(out: &mut dyn Write, genotype: &Genotype) -> io::Result<()> {
     let colours = colours(genotype);
-    writeln!(out, "digraph genotype {{\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", fillcolor=white, fontname=\"sans-serif\"];")?;
+    writeln!(
+        out,
+        "digraph genotype {{\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", fillcolor=white, fontname=\"sans-serif\"];"
+    )?;
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     for (index, node) in genotype.nodes.iter().enumerate() {
         let parameters = parameters(node);
