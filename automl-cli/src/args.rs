@@ -60,6 +60,10 @@ pub enum Command {
     Resume(Resume),
     /// List the trials of a run.
     Trials(Trials),
+    /// Run strategies with many seeds each, and tell how they compare.
+    Compare(Compare),
+    /// Draw a candidate as SVG or DOT.
+    Graph(Graph),
     /// List the linked plugins and operators.
     Plugins(Plugins),
     /// Print an example config of any combination.
@@ -243,6 +247,94 @@ pub enum TrialFormat {
     Jsonl,
     /// For people.
     Table,
+}
+
+/// `automl compare`.
+#[derive(Debug, clap::Args)]
+pub struct Compare {
+    /// The configs, as `automl search` takes them.
+    #[arg(required = true, value_name = "CONFIG")]
+    pub configs: Vec<PathBuf>,
+    /// Compare this strategy instead of the config's, such as `random` or `regularized_evolution(population=30, sample=10)`; repeatable.
+    #[arg(long, value_name = "NAME[(KEY=VALUE, …)]")]
+    pub strategy: Vec<String>,
+    /// Runs of each.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: u64,
+    /// The first of the seeds.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// Trials of a run; default what the config says, or 500.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub trials: Option<u64>,
+    /// Tell the best so far at these numbers of queries.
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "50,100,150,300,500", value_parser = clap::value_parser!(u64).range(1..))]
+    pub at: Vec<u64>,
+    /// Tell this metric of the best so far; repeatable. Default the objective and all that the runs report.
+    #[arg(long, value_name = "NAME")]
+    pub metric: Vec<String>,
+    /// Value of the objective that counts as its optimum; default the best that any run found.
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub optimum: Option<f64>,
+    /// Runs at once, each on one thread [default: number of cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub threads: Option<u64>,
+    /// Write the figures, the runs and plots of the curves to this directory.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How the figures are printed.
+    #[arg(long, value_enum, default_value_t = CompareFormat::Table)]
+    pub format: CompareFormat,
+    /// Change a setting of all configs.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+impl Compare {
+    /// The number of threads.
+    pub fn threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.threads.and_then(|threads| usize::try_from(threads).ok()).unwrap_or(cores)
+    }
+}
+
+/// How a comparison is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompareFormat {
+    /// For people.
+    Table,
+    /// For a document.
+    Markdown,
+    /// For programs, with all quantiles.
+    Csv,
+}
+
+/// `automl graph`.
+#[derive(Debug, clap::Args)]
+pub struct Graph {
+    /// A file with a genotype or a trial in JSON, `-` for standard input, a run directory, or with --space a candidate in its notation.
+    pub source: String,
+    /// The trial of a run; default the best.
+    #[arg(long, value_name = "ID")]
+    pub trial: Option<u64>,
+    /// Read SOURCE in the notation of this space, such as `nas_bench_201`.
+    #[arg(long, value_name = "NAME", conflicts_with = "trial")]
+    pub space: Option<String>,
+    /// What is written; default by the extension of --out, else SVG.
+    #[arg(long, value_enum)]
+    pub format: Option<GraphFormat>,
+    /// Where the picture goes; default standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// How a graph is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// A picture.
+    Svg,
+    /// The language of Graphviz.
+    Dot,
 }
 
 /// `automl plugins`.

@@ -21,6 +21,7 @@ mod progress;
 mod run_config;
 mod session;
 mod signals;
+mod svg;
 
 use std::process::ExitCode;
 use std::time::Instant;

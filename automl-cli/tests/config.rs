@@ -97,8 +97,8 @@ fn every_combination_has_an_example_that_checks() {
             );
             let settings = match (evaluator.as_str(), &data) {
                 ("tabular", _) => "--set evaluator.train=train.csv --set evaluator.target=label".to_owned(),
-                ("nas_bench_201", Some(data)) => format!("--set evaluator.path={}", data.join("nas/nb201.csv.gz").display()),
-                ("nas_bench_201", None) => continue,
+                ("table", Some(data)) => format!("--set evaluator.file={}", data.join("nas/nb201.csv.gz").display()),
+                ("table", None) => continue,
                 _ => String::new(),
             };
             let said = place.run(&format!("check {file} {settings}")).ok();

@@ -30,7 +30,8 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 /// Checks a space on `cases` random genotypes: `build` and `trace` are inverse, tokens round-trip, masks tell the truth, every
-/// prefix of a trace names the next question, starts lie inside, and points have distinct keys.
+/// prefix of a trace names the next question, equivalents are equal but in their spelling, starts lie inside, and points have
+/// distinct keys.
 ///
 /// # Errors
 /// The broken promise.
@@ -71,6 +72,16 @@ fn check_genotype(space: &dyn SearchSpace, vocabulary: &Vocabulary, genotype: &G
     }
     if space.canonical_hash(genotype) != space.canonical_hash(&genotype.clone()) {
         return Err(format!("the hash of {genotype} changes"));
+    }
+    if let Some(other) = space.equivalent(genotype, rng).map_err(text)? {
+        let spelt =
+            space.trace(&other).map_err(|error| format!("{other}, an equivalent of {genotype}, has no trace: {error}"))?;
+        if spelt == trace {
+            return Err(format!("the equivalent of {genotype} is spelt the same"));
+        }
+        if space.canonical_hash(&other) != space.canonical_hash(genotype) {
+            return Err(format!("{other} is called an equivalent of {genotype}, but its hash differs"));
+        }
     }
     let cut = if trace.is_empty() { 0 } else { rng.random_range(0..trace.len()) };
     check_prefix(space, vocabulary, &trace, &tokens, cut)

@@ -14,6 +14,7 @@ pub mod genotype;
 pub mod graph;
 pub mod hash;
 pub mod journal;
+mod notation;
 pub mod operator;
 pub mod registry;
 pub mod space;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::genotype::{Genotype, Value};
 use crate::graph::GraphSpace;
+use crate::notation::Indices;
 
 /// What can be answered to a question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -213,6 +214,28 @@ pub trait SearchSpace: Debug + Send + Sync {
     /// Good points to start from, best first; a study evaluates them before it asks the strategy. Default: none.
     fn starts(&self) -> Vec<Genotype> {
         Vec::new()
+    }
+
+    /// The genotype that `text` spells in the notation of the tables and papers about this space. Default: the indices of the
+    /// chosen options in the order of the questions, as one digit each (`02012100`) or as numbers with anything between them.
+    ///
+    /// # Errors
+    /// [`Error::Outside`] says what was expected.
+    fn parse(&self, text: &str) -> Result<Genotype> {
+        let mut answers = Indices::new(text);
+        let genotype = self.build(&mut answers).map_err(|error| Error::Outside(format!("`{text}`: {error}")))?;
+        answers.end().map(|()| genotype)
+    }
+
+    /// Another spelling of the same candidate, drawn at random: its trace differs and its canonical hash is equal, such as a
+    /// cell with the two branches of a block swapped. A strategy that learns from tokens sees more of them that way (Luo et al.,
+    /// "Neural Architecture Optimization", NeurIPS 2018, section 3.3). Default: none.
+    ///
+    /// # Errors
+    /// [`Error::Outside`] for a genotype of another space.
+    fn equivalent(&self, genotype: &Genotype, rng: &mut dyn Rng) -> Result<Option<Genotype>> {
+        let _ = (genotype, rng);
+        Ok(None)
     }
 }
 

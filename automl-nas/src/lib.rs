@@ -2,10 +2,22 @@
 //!
 //! - [`tensor`]: the layer between networks and dfdx, which nothing else here names.
 //! - `mlp`: the operator that adds a multi-layer perceptron to the gene pool of tables.
-//! - [`nas_bench_201`]: the space of NAS-Bench-201 and an evaluator that looks its cells up in the benchmark's table.
+//! - [`cells`]: the spaces of convolutional cells of NASNet, NAO, RENAS and DARTS, and the size of their networks.
+//! - [`nao_rnn`]: recurrent cells.
+//! - [`nas_bench_101`], [`nas_bench_201`], [`nas_bench_macro`]: the spaces of benchmarks.
+//! - [`table`]: looks the candidates of any space up in a table.
 
+pub mod cells;
 mod mlp;
+pub mod nao_rnn;
+pub mod nas_bench_101;
 pub mod nas_bench_201;
+pub mod nas_bench_macro;
+pub mod table;
 pub mod tensor;
 
-pub use nas_bench_201::{Cell, NasBench201, NasBench201Table};
+pub use nao_rnn::NaoRnn;
+pub use nas_bench_101::NasBench101;
+pub use nas_bench_201::{Cell, NasBench201};
+pub use nas_bench_macro::NasBenchMacro;
+pub use table::Table;

@@ -1,9 +1,11 @@
 //! One command a file.
 
 mod check;
+mod compare;
 mod demo;
 mod evaluate;
 mod fit;
+mod graph;
 mod new;
 mod plugins;
 mod predict;
@@ -30,6 +32,8 @@ pub fn run(args: Args, start: Instant) -> Result<u8, CliError> {
         Command::Search(search) => search::run(search, start, quiet),
         Command::Resume(resume) => resume::run(&resume, start, quiet),
         Command::Trials(trials) => trials::run(&trials),
+        Command::Compare(compare) => compare::run(&compare, quiet),
+        Command::Graph(graph) => graph::run(&graph),
         Command::Plugins(plugins) => plugins::run(&plugins),
         Command::New(new) => new::run(&new),
         Command::Check(check) => check::run(&check, quiet),

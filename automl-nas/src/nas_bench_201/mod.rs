@@ -11,7 +11,7 @@
 //! The wiring is fixed, so the space is six questions, and mutations work on those.
 
 mod cell;
-mod table;
+mod size;
 
 use std::sync::LazyLock;
 
@@ -22,7 +22,6 @@ use automl_core::{Answer, Choose, Domain, Error, Genotype, Point, Result, Step, 
 use serde::{Deserialize, Serialize};
 
 pub use cell::{Cell, EDGES, OPERATORS};
-pub use table::NasBench201Table;
 
 /// Cells of four nodes with one of five operators on each of six edges.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -71,6 +70,10 @@ plugin! {
             let Ok(cell) = Cell::of(genotype) else { return genotype.canonical_hash() };
             let name = if self.merge_isomorphic { cell.unique() } else { cell.arch() };
             StableHash::new("nas_bench_201").text(&name).finish()
+        }
+
+        fn parse(&self, text: &str) -> Result<Genotype> {
+            Ok(Cell::from_arch(text)?.genotype())
         }
     }
 }

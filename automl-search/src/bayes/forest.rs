@@ -18,7 +18,7 @@ const MOST_COLUMNS: usize = 40;
 /// Fewer rows than these are not split.
 const SPLIT: usize = 3;
 
-pub(super) struct Forest {
+pub(crate) struct Forest {
     trees: Vec<Vec<Node>>,
 }
 

@@ -17,7 +17,8 @@ use automl_core::schemars::JsonSchema;
 use automl_core::{Ask, Error, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trial, plugin};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::model::{Model, Observation, Scope};
+pub(crate) use self::forest::Forest;
+pub(crate) use self::model::{Column, Data, Model, Observation, Questions, Scope, targets};
 use crate::fresh::{Told, learnt_loss};
 use crate::settings::at_least_one;
 

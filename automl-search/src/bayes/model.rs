@@ -43,7 +43,7 @@ impl<'a> Scope<'a> {
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Column {
+pub(crate) enum Column {
     /// A place on the scale of a domain, 0 to 1.
     Number,
     /// The index of one of so many options.
@@ -51,17 +51,57 @@ pub(super) enum Column {
 }
 
 /// What a surrogate learns from: rows of one number a column, not a number where the question was not asked.
-pub(super) struct Data {
+pub(crate) struct Data {
     pub columns: Vec<Column>,
     pub rows: Vec<Vec<f64>>,
     pub targets: Vec<f64>,
 }
 
-/// A surrogate fitted to observations.
-pub(crate) struct Model {
+/// The questions of a space that are columns, in the order of its points.
+pub(crate) struct Questions {
     /// By point, its column.
     column_of: Vec<Option<usize>>,
-    columns: usize,
+    /// What each column holds.
+    pub columns: Vec<Column>,
+}
+
+impl Questions {
+    /// The questions that `free` takes and some trace answers.
+    pub fn of<'a>(points: &[Point], traces: impl Iterator<Item = &'a Trace>, free: &dyn Fn(usize) -> bool) -> Self {
+        let mut column_of = vec![None; points.len()];
+        for step in traces.flatten().filter(|step| free(step.point)) {
+            if let Some(column) = column_of.get_mut(step.point) {
+                *column = Some(0);
+            }
+        }
+        let mut columns = Vec::new();
+        for (point, column) in points.iter().zip(&mut column_of) {
+            if column.is_some() {
+                *column = Some(columns.len());
+                columns.push(if point.domain.options() > 0 { Column::Options(point.domain.options()) } else { Column::Number });
+            }
+        }
+        Self { column_of, columns }
+    }
+
+    /// The row of a trace; not a number where a question was not asked.
+    pub fn row(&self, points: &[Point], trace: &[Step]) -> Vec<f64> {
+        let mut row = vec![f64::NAN; self.columns.len()];
+        for step in trace {
+            if let (Some(Some(column)), Some(point)) = (self.column_of.get(step.point), points.get(step.point)) {
+                row[*column] = match (step.answer, &point.domain) {
+                    (Answer::Option(index), Domain::Choice(_)) => index as f64,
+                    (answer, domain) => domain.unit(answer),
+                };
+            }
+        }
+        row
+    }
+}
+
+/// A surrogate fitted to observations.
+pub(crate) struct Model {
+    questions: Questions,
     surrogate: Fitted,
     /// The best target.
     best: f64,
@@ -105,53 +145,27 @@ impl Model {
         targets.resize(targets.len() + pending.len(), mean);
         let traces: Vec<&Trace> = used.iter().map(|seen| &seen.trace).chain(pending).collect();
         let points = scope.space.points();
-        let mut column_of = vec![None; points.len()];
-        for step in traces.iter().copied().flatten().filter(|step| (scope.free)(step.point)) {
-            if let Some(column) = column_of.get_mut(step.point) {
-                *column = Some(0);
-            }
-        }
-        let mut columns = Vec::new();
-        for (point, column) in points.iter().zip(&mut column_of) {
-            if column.is_some() {
-                *column = Some(columns.len());
-                columns.push(if point.domain.options() > 0 { Column::Options(point.domain.options()) } else { Column::Number });
-            }
-        }
-        let count = columns.len();
-        let rows = traces.iter().map(|trace| row(points, &column_of, count, trace)).collect();
-        let data = Data { columns, rows, targets };
+        let questions = Questions::of(points, traces.iter().copied(), scope.free);
+        let rows = traces.iter().map(|trace| questions.row(points, trace)).collect();
+        let data = Data { columns: questions.columns.clone(), rows, targets };
         let surrogate = match kind {
             Surrogate::Forest => Fitted::Forest(Forest::fit(&data, rng)),
             // Arithmetic that fails for one surrogate does not for the other.
             Surrogate::GaussianProcess => Gp::fit(&data).map_or_else(|| Fitted::Forest(Forest::fit(&data, rng)), Fitted::Gp),
         };
-        Some(Self { column_of, columns: count, surrogate, best, floor: 1e-6 * spread.max(1e-12) })
+        Some(Self { questions, surrogate, best, floor: 1e-6 * spread.max(1e-12) })
     }
 
     /// The logarithm of the expected improvement on the best observation: Jones, Schonlau and Welch, "Efficient Global
     /// Optimization of Expensive Black-Box Functions", 1998.
     pub fn log_improvement(&self, points: &[Point], trace: &[Step]) -> f64 {
-        let row = row(points, &self.column_of, self.columns, trace);
+        let row = self.questions.row(points, trace);
         let (mean, variance) = match &self.surrogate {
             Fitted::Forest(forest) => forest.predict(&row),
             Fitted::Gp(gp) => gp.predict(&row),
         };
         log_improvement(self.best, mean, variance.max(self.floor).sqrt())
     }
-}
-
-fn row(points: &[Point], column_of: &[Option<usize>], columns: usize, trace: &[Step]) -> Vec<f64> {
-    let mut row = vec![f64::NAN; columns];
-    for step in trace {
-        if let (Some(Some(column)), Some(point)) = (column_of.get(step.point), points.get(step.point)) {
-            row[*column] = match (step.answer, &point.domain) {
-                (Answer::Option(index), Domain::Choice(_)) => index as f64,
-                (answer, domain) => domain.unit(answer),
-            };
-        }
-    }
-    row
 }
 
 /// At most so many of the observations: half of them the best, half of them the latest.
@@ -169,7 +183,7 @@ fn fewer(observations: &[Observation], most: usize) -> Vec<&Observation> {
 
 /// Losses on a logarithmic scale that starts a little below the best: there the differences count that are left to be gained.
 /// `None` where no loss is finite.
-fn targets(losses: &[f64]) -> Option<Vec<f64>> {
+pub(crate) fn targets(losses: &[f64]) -> Option<Vec<f64>> {
     let mut sorted: Vec<f64> = losses.iter().copied().filter(|loss| loss.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     let (best, worst) = (*sorted.first()?, *sorted.last()?);

@@ -59,7 +59,7 @@ impl Step {
 }
 
 /// A standard normal number (Box and Muller 1958).
-fn gaussian(rng: &mut dyn Rng) -> f64 {
+pub(crate) fn gaussian(rng: &mut dyn Rng) -> f64 {
     let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
     radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()
 }
