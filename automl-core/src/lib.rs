@@ -15,6 +15,7 @@ pub mod graph;
 pub mod hash;
 pub mod journal;
 pub mod operator;
+pub mod pareto;
 pub mod registry;
 pub mod space;
 pub mod strategy;

@@ -24,6 +24,7 @@ pub mod mix;
 pub mod mutations;
 pub mod random;
 pub mod regularized_evolution;
+mod scalar;
 mod settings;
 pub mod successive_halving;
 #[cfg(test)]
