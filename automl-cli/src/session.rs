@@ -9,7 +9,7 @@ use automl_core::study::{Ended, seed_of};
 use automl_core::{Budget, Cancel, Evaluator, Journal, Objective, SearchSpace, State, Study, Trial};
 use automl_ops::limits::Measures;
 use automl_ops::pipeline::CacheStats;
-use automl_ops::{PipelineSpace, TabularEvaluator, leak};
+use automl_ops::{Metric, PipelineSpace, TabularEvaluator, leak};
 
 use crate::error::CliError;
 use crate::keeper::{Final, Keeper, Made};
@@ -214,7 +214,11 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         let found = keeper.finish(until, &cancel, evaluation_seed)?;
         if let (Some(table), Some(model)) = (&built.table, &found.model) {
             measured = table.measured_predict_time(model, &cancel.child(until));
-            overfitted(table, &found);
+            if let (Some(chosen_by), Some(honest), Final::Ensemble { .. }) = (found.chosen_by, found.score, found.what)
+                && let Some(why) = overfitted(table.metric(), table.training().rows(), chosen_by, honest)
+            {
+                output::note(&format!("warning: {why}"));
+            }
         } else if keeper.limited() {
             output::note("warning: no model is within the limits once it is fitted on all rows; the model file is as it was");
         }
@@ -241,21 +245,19 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     })
 }
 
-/// Warns where the rows that chose the members of an ensemble make it look clearly better than it is: by more than chance makes of
-/// so many rows, and by more than a user would overlook.
-fn overfitted(table: &TabularEvaluator, made: &Made) {
-    let (Some(chosen_by), Some(honest), Final::Ensemble { .. }) = (made.chosen_by, made.score, made.what) else { return };
-    let metric = table.metric();
-    let chance = 1.0 / (table.training().rows().max(1) as f64).sqrt();
+/// What to tell where the rows that chose the members of an ensemble make it look clearly better than it is: by more than chance makes
+/// of so many rows, and by more than a user would overlook.
+fn overfitted(metric: Metric, rows: usize, chosen_by: f64, honest: f64) -> Option<String> {
+    let chance = 1.0 / (rows.max(1) as f64).sqrt();
     // Scores have a scale of their own; errors have that of the target.
     let scale = if metric.maximize() { 1.0 } else { honest.abs() };
     let gap = if metric.maximize() { chosen_by - honest } else { honest - chosen_by };
-    if gap > scale * chance.max(OVERFITTED) {
-        output::note(&format!(
-            "warning: validation looks overfitted: {metric} is {chosen_by:.4} on the rows that chose the model, and {honest:.4} on rows \
-             that did not; believe the second, and search less (`--ensemble 1`, fewer trials) or get more rows"
-        ));
-    }
+    (gap > scale * chance.max(OVERFITTED)).then(|| {
+        format!(
+            "validation looks overfitted: {metric} is {chosen_by:.4} on the rows that chose the model, and {honest:.4} on rows that did \
+             not; believe the second, and search less (`--ensemble 1`, fewer trials) or get more rows"
+        )
+    })
 }
 
 /// The memory of a run whose config says nothing about it, of which so much is not for candidates.
@@ -341,4 +343,19 @@ pub fn fresh_dir(name: &str) -> Option<PathBuf> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clear_gap_in_the_wrong_direction_is_told() {
+        let told = |metric, rows, chosen_by, honest| overfitted(metric, rows, chosen_by, honest).is_some();
+        assert!(told(Metric::BalancedAccuracy, 2_000, 0.90, 0.86));
+        assert!(!told(Metric::BalancedAccuracy, 100, 0.90, 0.86), "a few rows do that by chance");
+        assert!(!told(Metric::BalancedAccuracy, 1_000_000, 0.90, 0.88), "nobody minds");
+        assert!(!told(Metric::BalancedAccuracy, 2_000, 0.86, 0.90));
+        assert!(told(Metric::Rmse, 2_000, 90.0, 100.0) && !told(Metric::Rmse, 2_000, 100.0, 90.0));
+    }
 }

@@ -118,9 +118,9 @@ mod tests {
 
     #[test]
     fn ends_and_lonely_members_come_first() {
-        let losses = [vec![0.0, 10.0], vec![1.0, 9.0], vec![2.0, 8.0], vec![7.0, 2.0], vec![10.0, 0.0]];
+        let losses = [vec![0.0, 8.0], vec![1.0, 7.0], vec![2.0, 6.0], vec![6.0, 2.0], vec![8.0, 0.0]];
         let distance = crowding(&views(&losses), &[0, 1, 2, 3, 4]);
-        assert_eq!(distance, [f64::INFINITY, 0.4, 1.3, 1.6, f64::INFINITY]);
+        assert_eq!(distance, [f64::INFINITY, 0.5, 1.25, 1.5, f64::INFINITY]);
         assert_eq!(order(&views(&losses)), [0, 4, 3, 2, 1]);
     }
 
