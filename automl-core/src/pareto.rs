@@ -49,18 +49,18 @@ pub fn fronts(losses: &[&[f64]]) -> Vec<Vec<usize>> {
 pub fn crowding(losses: &[&[f64]], front: &[usize]) -> Vec<f64> {
     let mut distance = vec![0.0; front.len()];
     let objectives = front.first().map_or(0, |&index| losses[index].len());
-    for objective in 0..objectives {
-        let value = |member: usize| losses[front[member]][objective];
+    let of = |objective: usize| front.iter().map(|&member| losses[member][objective]).collect::<Vec<f64>>();
+    for values in (0..objectives).map(of) {
         let mut order: Vec<usize> = (0..front.len()).collect();
-        order.sort_by(|&a, &b| value(a).total_cmp(&value(b)));
+        order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
         let (Some(&first), Some(&last)) = (order.first(), order.last()) else { continue };
-        let range = value(last) - value(first);
+        let range = values[last] - values[first];
         if range.is_nan() || range <= 0.0 {
             continue;
         }
         (distance[first], distance[last]) = (f64::INFINITY, f64::INFINITY);
         for three in order.windows(3) {
-            distance[three[1]] += (value(three[2]) - value(three[0])) / range;
+            distance[three[1]] += (values[three[2]] - values[three[0]]) / range;
         }
     }
     distance
