@@ -50,7 +50,7 @@ impl Default for Bananas {
 
 const NAME: &str = "bananas";
 /// Paths that are columns, the most frequent first.
-const PATHS: usize = 100;
+const PATHS: usize = 50;
 /// Paths of one candidate that are followed.
 const FOLLOWED: usize = 256;
 
@@ -122,7 +122,7 @@ impl Features {
     }
 
     fn columns(&self) -> Vec<Column> {
-        self.questions.columns.iter().copied().chain(self.paths.iter().map(|_| Column::Number)).collect()
+        self.questions.columns.iter().copied().chain(self.paths.iter().map(|_| Column::Options(2))).collect()
     }
 
     fn row(&self, space: &dyn SearchSpace, trace: &Trace, paths: &BTreeSet<u64>) -> Vec<f64> {
