@@ -13,8 +13,8 @@ const SWEEPS: usize = 12;
 pub struct Layout {
     /// Layer and height of each node.
     pub nodes: Vec<(usize, f64)>,
-    /// For each edge its two nodes, and the layers and heights that it passes, its ends included.
-    pub edges: Vec<(usize, usize, Vec<(usize, f64)>)>,
+    /// For each edge the layers and heights that it passes, from its first node to its last.
+    pub edges: Vec<Vec<(usize, f64)>>,
     /// Number of layers.
     pub layers: usize,
 }
@@ -55,7 +55,7 @@ impl Layout {
                         }
                     }
                 }
-                edges.push((from, to, way));
+                edges.push(way);
             }
         }
         let count = items.iter().map(|item| item.layer + 1).max().unwrap_or(0);
@@ -85,7 +85,7 @@ impl Layout {
         let place = |index: usize| items.get(index).map_or((0, 0.0), |item| (item.layer, item.height - top));
         Self {
             nodes: (0..genotype.nodes.len()).map(place).collect(),
-            edges: edges.into_iter().map(|(from, to, way)| (from, to, way.into_iter().map(place).collect())).collect(),
+            edges: edges.into_iter().map(|way| way.into_iter().map(place).collect()).collect(),
             layers: count,
         }
     }
@@ -165,9 +165,10 @@ mod tests {
                 assert!(layer != other || (height - below).abs() > 0.99, "{:?}", layout.nodes);
             }
         }
-        for (from, to, way) in &layout.edges {
+        let ends = genotype.nodes.iter().enumerate().flat_map(|(to, node)| node.inputs.iter().map(move |&from| (from, to)));
+        for ((from, to), way) in ends.zip(&layout.edges) {
             assert!(way.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1));
-            assert_eq!((way[0], way[way.len() - 1]), (layout.nodes[*from], layout.nodes[*to]));
+            assert_eq!((way[0], way[way.len() - 1]), (layout.nodes[from], layout.nodes[to]));
         }
     }
 }

@@ -68,8 +68,7 @@ pub fn svg(out: &mut dyn Write, genotype: &Genotype) -> io::Result<()> {
         .collect();
     let span = |layer: usize| (lefts.get(layer).copied().unwrap_or(MARGIN), widths.get(layer).copied().unwrap_or(0.0));
     let middle = |height: f64| MARGIN + BOX / 2.0 + height * ROW;
-    let deepest =
-        layout.edges.iter().flat_map(|(_, _, way)| way).chain(&layout.nodes).map(|(_, height)| *height).fold(0.0, f64::max);
+    let deepest = layout.edges.iter().flatten().chain(&layout.nodes).map(|(_, height)| *height).fold(0.0, f64::max);
     let (width, height) = (left - GAP + MARGIN, middle(deepest) + BOX / 2.0 + MARGIN);
     writeln!(
         out,
@@ -82,7 +81,7 @@ pub fn svg(out: &mut dyn Write, genotype: &Genotype) -> io::Result<()> {
         "<marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\">\
          <path d=\"M0,0.5 L8,4 L0,7.5 z\" fill=\"#555\"/></marker>"
     )?;
-    for (_, _, way) in &layout.edges {
+    for way in &layout.edges {
         let mut path = String::new();
         let mut from = None;
         for (place, &(layer, height)) in way.iter().enumerate() {
