@@ -1,0 +1,205 @@
+//! The strategies as a whole.
+
+use std::collections::BTreeMap;
+
+use automl_core::conformance::{check_config, check_strategy};
+use automl_core::rand::{Rng, SeedableRng};
+use automl_core::space::sample;
+use automl_core::{Ask, Genotype, GraphSpace, Prices, State, StrategyConfig, Trial, registry, serde_json};
+
+use super::controller::Head;
+use super::*;
+use crate::{Cell, NasBench201, cells};
+
+fn tiny() -> RenasPlus {
+    RenasPlus { embedding: 6, hidden: 6, ..RenasPlus::default() }
+}
+
+fn plain() -> Renas {
+    Renas { embedding: 6, hidden: 6, ..Renas::default() }
+}
+
+fn spaces() -> Vec<Arc<dyn SearchSpace>> {
+    vec![Arc::new(NasBench201::default()), Arc::new(cells::Renas::default()), Arc::new(GraphSpace::default())]
+}
+
+/// Runs so many trials; a candidate without a loss fails.
+fn run(config: &dyn StrategyConfig, space: &Arc<dyn SearchSpace>, count: u64, loss: impl Fn(&Genotype) -> Option<f64>) -> Vec<Trial> {
+    let objectives = [Objective { name: "accuracy".into(), direction: Direction::Maximize }];
+    let mut strategy = config.build(space.clone(), &objectives).unwrap();
+    let mut trials: Vec<Trial> = Vec::new();
+    for id in 0..count {
+        let ask = Ask { trial: id, pending: &[], prices: Prices::default() };
+        let proposal = strategy.ask(&ask, &mut ChaCha8Rng::seed_from_u64(id)).unwrap().remove(0);
+        let loss = loss(&proposal.genotype);
+        let trial = Trial {
+            id,
+            state: if loss.is_some() { State::Complete } else { State::Failed },
+            losses: loss.into_iter().collect(),
+            metrics: BTreeMap::new(),
+            genotype: proposal.genotype,
+            origin: proposal.origin,
+            fidelity: 1.0,
+            steps: Vec::new(),
+            duplicate_of: None,
+            reason: None,
+            seconds: 0.0,
+        };
+        strategy.tell(&trial).unwrap();
+        trials.push(trial);
+    }
+    trials
+}
+
+/// Minus the share of edges of a cell with one operator.
+fn share(genotype: &Genotype, operator: &str) -> f64 {
+    -(genotype.nodes.iter().filter(|node| node.op == operator).count() as f64) / 6.0
+}
+
+#[test]
+fn both_conform_on_cells_benchmarks_and_graphs() {
+    for space in spaces() {
+        check_strategy(&plain(), &space, 40, 1).unwrap();
+        check_strategy(&Renas { population: 5, sample: 3, aging: true, bidirectional: false, ..plain() }, &space, 40, 2).unwrap();
+        check_strategy(&RenasPlus { population: 5, sample: 3, changes: Changes::Several(0.5), ..tiny() }, &space, 40, 3).unwrap();
+    }
+    for plugin in registry::plugins().into_iter().filter(|plugin| plugin.kind == "strategy") {
+        check_config(plugin).unwrap();
+    }
+}
+
+#[test]
+fn every_block_of_the_papers_cell_gets_one_change() {
+    let space: Arc<dyn SearchSpace> = Arc::new(cells::Renas::default());
+    let trials = run(&plain(), &space, 60, |genotype| Some(share(genotype, "identity")));
+    for trial in &trials[20..] {
+        let parent = space.trace(&trials[trial.origin.parents[0] as usize].genotype).unwrap();
+        let child = space.trace(&trial.genotype).unwrap();
+        let changed: Vec<usize> = (0..20).filter(|&index| parent[index] != child[index]).map(|index| index / 4).collect();
+        assert_eq!(changed, [0, 1, 2, 3, 4], "{:?}", trial.origin);
+    }
+}
+
+#[test]
+fn the_best_of_the_sample_mutates_and_its_worst_dies() {
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201::default());
+    let all = Renas { population: 6, sample: 6, ..plain() };
+    let trials = run(&all, &space, 60, |genotype| Some(share(genotype, "nor_conv_3x3") + share(genotype, "none") / 7.0));
+    let mut members: Vec<u64> = (0..6).collect();
+    for trial in &trials[6..] {
+        let loss = |id: &u64| trials[*id as usize].losses[0];
+        let by = |a: &u64, b: &u64| loss(a).total_cmp(&loss(b)).then(a.cmp(b));
+        let (best, worst) = (*members.iter().min_by(|a, b| by(a, b)).unwrap(), *members.iter().max_by(|a, b| by(a, b)).unwrap());
+        assert_eq!(trial.origin.parents, [best]);
+        assert_eq!(trial.origin.note.as_ref().unwrap()["dies"], worst);
+        members.retain(|member| *member != worst);
+        members.push(trial.id);
+    }
+}
+
+#[test]
+fn the_controller_learns_which_answers_do_well() {
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201 { merge_isomorphic: false });
+    // Even a child of a good parent is worse where a convolution is lost: the share of children with one more must rise.
+    let gains = |rate: f64| {
+        let config = RenasPlus { learning_rate: rate, ..tiny() };
+        let loss = |genotype: &Genotype| Some(share(genotype, "nor_conv_3x3") + share(genotype, "avg_pool_3x3") / 20.0);
+        let trials = run(&config, &space, 250, loss);
+        trials.iter().filter(|trial| trial.id >= 20 && trial.losses[0] <= -0.66).count()
+    };
+    let (learnt, random) = (gains(0.01), gains(0.0));
+    assert!(learnt > random + 20, "{learnt} {random}");
+}
+
+#[test]
+fn a_replay_makes_the_decisions_of_the_draw() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    for space in spaces() {
+        for changes in [Changes::EveryBlock, Changes::Several(0.6)] {
+            let mutator = Mutator::new(space.clone(), Vec::new(), changes).unwrap();
+            let tokens = mutator.vocabulary.size() as usize;
+            let sizes = Sizes { tokens, points: space.points().len(), moves: 0, embedding: 4, hidden: 4, bidirectional: true };
+            let controller = Controller { sizes, weights: Weights::random(&sizes, 0.8, &mut rng) };
+            for _ in 0..30 {
+                let parent = sample(space.as_ref(), &mut rng).unwrap();
+                let trace = space.trace(&parent).unwrap();
+                let encoding = controller.encode(&mutator.sequence(&trace).unwrap());
+                let Some(child) = mutator.draw(&controller, &encoding, &parent, &trace, &mut rng).unwrap() else { continue };
+                let known = space.trace(&child.genotype).unwrap();
+                let again = mutator.replay(&controller, &encoding, [&trace, &known], &child.routes).unwrap().unwrap();
+                let seen = |decisions: &[controller::Decision]| -> Vec<(Head, usize, f32)> {
+                    decisions.iter().map(|one| (one.head, one.candidates[one.taken], one.log_probability())).collect()
+                };
+                assert_eq!(seen(&again), seen(&child.decisions));
+                assert!(mutator.replay(&controller, &encoding, [&trace, &known], &[999]).unwrap().is_none(), "a hostile note");
+            }
+        }
+    }
+}
+
+#[test]
+fn failures_are_survived() {
+    let space: Arc<dyn SearchSpace> = Arc::new(GraphSpace::default());
+    assert!(run(&plain(), &space, 30, |_| None).iter().all(|trial| trial.origin.by == "random"));
+    let odd = |genotype: &Genotype| (genotype.nodes.len() % 2 == 1).then_some(-0.5);
+    let trials = run(&tiny(), &space, 80, odd);
+    let failed = |id: &u64| trials[*id as usize].loss().is_none();
+    assert!(!trials.iter().flat_map(|trial| &trial.origin.parents).any(failed));
+    assert!(trials[20..].iter().all(|trial| trial.origin.by == "renas_plus"));
+}
+
+#[test]
+fn a_saved_controller_goes_on_where_it_ended_and_serves_other_spaces() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("controller.safetensors");
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201::default());
+    let loss = |genotype: &Genotype| Some(share(genotype, "nor_conv_3x3"));
+    run(&RenasPlus { learning_rate: 0.02, save: Some(path.clone()), ..tiny() }, &space, 200, loss);
+    let loaded = RenasPlus { controller: Some(path.clone()), learning_rate: 0.0, ..tiny() };
+    let late = |config: &RenasPlus| run(config, &space, 60, loss)[20..].iter().map(|trial| trial.losses[0]).sum::<f64>();
+    assert!(late(&loaded) < late(&RenasPlus { learning_rate: 0.0, ..tiny() }) - 2.0, "from the first child on");
+    // A space that shares nothing keeps its own weights.
+    run(&loaded, &(Arc::new(cells::Renas::default()) as Arc<dyn SearchSpace>), 25, loss);
+    let refused = |config: &RenasPlus| config.build(space.clone(), &[]).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused(&RenasPlus { hidden: 7, ..loaded.clone() }).contains("hidden 6"));
+    std::fs::write(&path, b"nonsense").unwrap();
+    assert!(refused(&loaded).contains("strategy.controller"));
+    std::fs::remove_file(&path).unwrap();
+    assert!(refused(&loaded).contains("controller.safetensors"));
+    assert!(refused(&RenasPlus { save: Some(folder.path().join("none/file")), ..tiny() }).contains("strategy.save"));
+}
+
+/// Puts one cell in the place of any parent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(crate = "automl_core::schemars")]
+struct ToLast {}
+
+plugin! {
+    "test/to_last",
+    impl Mutation for ToLast {
+        fn mutate(&self, parent: &Genotype, _: &dyn SearchSpace, _: &mut dyn Rng) -> Result<Option<Genotype>> {
+            Ok(Some(Cell::at(15_624).genotype()).filter(|last| last != parent))
+        }
+    }
+}
+
+#[test]
+fn moves_are_choices_of_the_router() {
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201 { merge_isomorphic: false });
+    let config = RenasPlus { moves: vec![Arc::new(ToLast {})], ..tiny() };
+    let trials = run(&config, &space, 80, |genotype| Some(share(genotype, "none")));
+    assert!(trials.iter().any(|trial| trial.genotype == Cell::at(15_624).genotype()));
+}
+
+#[test]
+fn bad_settings_are_refused_by_name() {
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201::default());
+    let refused = |config: RenasPlus| config.build(space.clone(), &[]).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused(RenasPlus { population: 0, ..tiny() }).contains("strategy.population"));
+    assert!(refused(RenasPlus { changes: Changes::Several(1.0), ..tiny() }).contains("strategy.changes.several"));
+    assert!(refused(RenasPlus { clip: Some(0.0), ..tiny() }).contains("strategy.clip"));
+    assert!(refused(RenasPlus { baseline: Some(1.0), ..tiny() }).contains("strategy.baseline"));
+    let text = serde_json::to_string(&tiny()).unwrap();
+    assert!(text.contains(r#""changes":{"several":0.0}"#), "{text}");
+}
