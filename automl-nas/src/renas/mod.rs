@@ -119,16 +119,14 @@ pub struct RenasPlus {
     pub changes: Changes,
     /// What a mutation is rewarded for; default `improvement`.
     pub reward: Reward,
-    /// What is kept of the moving mean of rewards at each child, in [0, 1); default 0.95. Absent: no baseline.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub baseline: Option<f64>,
+    /// What is kept of the moving mean of rewards at each child, in [0, 1); default 0.95. 0: no baseline.
+    pub baseline: f64,
     /// Whether advantages are divided by their deviation, and cut off at 3; default yes.
     pub normalise: bool,
     /// Earlier mutations that are learnt from again with each child; default 4.
     pub replay: usize,
-    /// Relative change of a mutation's probability from which it is not pushed further, above 0; default 0.2. Absent: it always is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip: Option<f64>,
+    /// Relative change of a mutation's probability from which it is not pushed further, default 0.2. 0: it always is.
+    pub clip: f64,
     /// Whether each question has an embedding of its own beside that of the answer; default yes.
     pub questions: bool,
     /// Whether the controller reads from both ends; default yes.
@@ -162,10 +160,10 @@ impl Default for RenasPlus {
             aging: true,
             changes: Changes::Several(0.0),
             reward: Reward::Improvement,
-            baseline: Some(0.95),
+            baseline: 0.95,
             normalise: true,
             replay: 4,
-            clip: Some(0.2),
+            clip: 0.2,
             questions: true,
             bidirectional: true,
             embedding: 100,
@@ -198,10 +196,10 @@ plugin! {
                 aging: self.aging,
                 changes: self.changes,
                 reward: Reward::Figure,
-                baseline: None,
+                baseline: 0.0,
                 normalise: false,
                 replay: 0,
-                clip: None,
+                clip: 0.0,
                 questions: false,
                 bidirectional: self.bidirectional,
                 embedding: self.embedding,
@@ -242,8 +240,8 @@ impl RenasPlus {
             ("learning_rate", self.learning_rate, from_zero(1.0)(self.learning_rate), "at least 0 and below 1"),
             ("entropy", self.entropy, from_zero(100.0)(self.entropy), "at least 0 and below 100"),
             ("deviation", self.deviation, from_zero(10.0)(self.deviation), "at least 0 and below 10"),
-            ("baseline", self.baseline.unwrap_or(0.0), self.baseline.is_none_or(from_zero(1.0)), "at least 0 and below 1"),
-            ("clip", self.clip.unwrap_or(1.0), self.clip.is_none_or(|x| x > 0.0 && x.is_finite()), "above 0"),
+            ("baseline", self.baseline, from_zero(1.0)(self.baseline), "at least 0 and below 1"),
+            ("clip", self.clip, from_zero(100.0)(self.clip), "at least 0 and below 100"),
             ("replay", self.replay as f64, self.replay <= 1000, "at most 1000"),
         ];
         if let Some((name, value, _, wanted)) = numbers.into_iter().find(|(_, _, fine, _)| !fine) {
@@ -285,10 +283,10 @@ impl RenasPlus {
             rate: self.learning_rate,
             entropy: self.entropy,
             entropy_in_reward,
-            baseline: self.baseline,
+            baseline: Some(self.baseline).filter(|kept| *kept > 0.0),
             normalise: self.normalise,
             replay: self.replay,
-            clip: self.clip,
+            clip: Some(self.clip).filter(|clip| *clip > 0.0),
         };
         let direction = objectives.first().map_or(Direction::Minimize, |objective| objective.direction);
         let learner = Learner::new(controller, learning, direction);

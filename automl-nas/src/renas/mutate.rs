@@ -135,9 +135,8 @@ impl Mutator {
         }
         let mut answering = Answering::new(self, controller, encoding, trace, &routes, By::Draw(rng));
         let genotype = self.space.build(&mut answering)?;
-        let mut child = Child { genotype, routes, decisions };
-        child.decisions.extend(answering.decisions);
-        Ok(Some(child).filter(|child| child.genotype != *parent && !child.routes.is_empty()))
+        let decisions = decisions.into_iter().chain(answering.decisions).collect();
+        Ok(if genotype == *parent { None } else { Some(Child { genotype, routes, decisions }) })
     }
 
     /// The decisions that led from a parent to a child, as the controller sees them now; none if these routes do not.

@@ -198,8 +198,8 @@ fn bad_settings_are_refused_by_name() {
     let refused = |config: RenasPlus| config.build(space.clone(), &[]).err().map(|error| error.to_string()).unwrap_or_default();
     assert!(refused(RenasPlus { population: 0, ..tiny() }).contains("strategy.population"));
     assert!(refused(RenasPlus { changes: Changes::Several(1.0), ..tiny() }).contains("strategy.changes.several"));
-    assert!(refused(RenasPlus { clip: Some(0.0), ..tiny() }).contains("strategy.clip"));
-    assert!(refused(RenasPlus { baseline: Some(1.0), ..tiny() }).contains("strategy.baseline"));
+    assert!(refused(RenasPlus { clip: -1.0, ..tiny() }).contains("strategy.clip"));
+    assert!(refused(RenasPlus { baseline: 1.0, ..tiny() }).contains("strategy.baseline"));
     let text = serde_json::to_string(&tiny()).unwrap();
     assert!(text.contains(r#""changes":{"several":0.0}"#), "{text}");
 }
