@@ -1,7 +1,7 @@
 //! What a learnt mutation is worth: `renas` and `renas_plus` beside the same evolution with random mutations, on NAS-Bench-201.
 //!
 //! ```text
-//! cargo run --release -p benches --example renas -- speed
+//! cargo run --release -p benches --example renas -- speed [TRIALS]
 //! cargo run --release -p benches --example renas -- NB201.csv.gz SEARCH REPORT SEEDS QUERIES [NAME=JSON …]
 //! ```
 //!
@@ -33,7 +33,8 @@ type Failure = Box<dyn Error + Send + Sync>;
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["speed"] => speed(),
+        ["speed"] => speed(2000),
+        ["speed", trials] => speed(trials.parse()?),
         [file, search, report, seeds, queries, others @ ..] => {
             let table = Table {
                 file: (*file).into(),
@@ -47,8 +48,8 @@ fn main() -> Result<(), Failure> {
     }
 }
 
-/// Seconds of a proposal with its learning step on 20 tokens.
-fn speed() -> Result<(), Failure> {
+/// What a proposal with its learning step takes on 20 tokens, at the beginning and at the end of so many trials.
+fn speed(trials: u64) -> Result<(), Failure> {
     let space: Arc<dyn SearchSpace> = Arc::new(cells::Renas::default());
     let loss = |genotype: &Genotype| -(genotype.nodes.iter().filter(|node| node.op == "sep_conv_3x3").count() as f64) / 10.0;
     let random = Renas { learning_rate: 0.0, ..Renas::default() };
@@ -56,18 +57,18 @@ fn speed() -> Result<(), Failure> {
         [("renas", Box::new(Renas::default())), ("its evolution alone", Box::new(random)), ("renas_plus", Box::new(RenasPlus::default()))];
     for (name, config) in configs {
         let mut strategy = config.build(space.clone(), &objectives())?;
-        let mut start = Instant::now();
-        let mut laps = Vec::new();
-        for id in 0..10_000 {
-            let trial = step(strategy.as_mut(), id, 1, |genotype| Ok((loss(genotype), BTreeMap::new())))?;
+        let mut laps = [0.0; 2];
+        let (first, last) = (100..trials.min(600), trials.saturating_sub(500).max(100)..trials);
+        for id in 0..trials {
+            let start = Instant::now();
+            let trial = step(strategy.as_ref(), id, 1, |genotype| Ok((loss(genotype), BTreeMap::new())))?;
             strategy.tell(&trial)?;
-            if (id + 1) % 1000 == 0 {
-                laps.push(start.elapsed().as_secs_f64());
-                start = Instant::now();
+            let seconds = start.elapsed().as_secs_f64();
+            for (lap, part) in laps.iter_mut().zip([&first, &last]).filter(|(_, part)| part.contains(&id)) {
+                *lap += 1e3 * seconds / (part.end - part.start) as f64;
             }
         }
-        let lap = |index: usize| laps.get(index).copied().unwrap_or_default();
-        println!("{name:<20} {:.3} ms a trial in trials 1000 to 2000, {:.3} ms in trials 9000 to 10000", lap(1), lap(9));
+        println!("{name:<20} {:.3} ms a trial in trials {first:?}, {:.3} ms in trials {last:?}", laps[0], laps[1]);
     }
     Ok(())
 }
@@ -78,7 +79,7 @@ fn objectives() -> Vec<Objective> {
 
 /// Asks and evaluates; the trial is not told yet.
 fn step(
-    strategy: &mut dyn Strategy,
+    strategy: &dyn Strategy,
     id: u64,
     seed: u64,
     evaluate: impl Fn(&Genotype) -> Result<(f64, BTreeMap<String, f64>), Failure>,
@@ -118,7 +119,7 @@ fn search(config: &dyn StrategyConfig, evaluator: &dyn Evaluator, report: &str, 
     let mut best = f64::INFINITY;
     let mut figure = 0.0;
     for id in 0..queries {
-        let trial = step(strategy.as_mut(), id, seed, |genotype| {
+        let trial = step(strategy.as_ref(), id, seed, |genotype| {
             let mut alone = Alone { seed, fidelity: 1.0, cancel: Cancel::new() };
             let found = evaluator.evaluate(genotype, &mut alone)?;
             Ok((found.losses.first().copied().unwrap_or(f64::INFINITY), found.metrics))
