@@ -53,8 +53,11 @@ fn speed(trials: u64) -> Result<(), Failure> {
     let space: Arc<dyn SearchSpace> = Arc::new(cells::Renas::default());
     let loss = |genotype: &Genotype| -(genotype.nodes.iter().filter(|node| node.op == "sep_conv_3x3").count() as f64) / 10.0;
     let random = Renas { learning_rate: 0.0, ..Renas::default() };
-    let configs: [(&str, Box<dyn StrategyConfig>); 3] =
-        [("renas", Box::new(Renas::default())), ("its evolution alone", Box::new(random)), ("renas_plus", Box::new(RenasPlus::default()))];
+    let configs: [(&str, Box<dyn StrategyConfig>); 3] = [
+        ("renas", Box::new(Renas::default())),
+        ("its evolution alone", Box::new(random)),
+        ("renas_plus", Box::new(RenasPlus::default())),
+    ];
     for (name, config) in configs {
         let mut strategy = config.build(space.clone(), &objectives())?;
         let mut laps = [0.0; 2];
@@ -132,7 +135,13 @@ fn search(config: &dyn StrategyConfig, evaluator: &dyn Evaluator, report: &str, 
         let parent = trial.origin.parents.first().and_then(|parent| losses.get(usize::try_from(*parent).ok()?));
         let note = trial.origin.note.as_ref();
         let entropy = note.and_then(|note| note.get("entropy")?.as_f64()).unwrap_or(f64::NAN);
-        let part = if id < 150 { 0 } else if id < 300 { 1 } else { 2 };
+        let part = if id < 150 {
+            0
+        } else if id < 300 {
+            1
+        } else {
+            2
+        };
         if let (Some(parent), Some(children)) = (parent, run.children.get_mut(part)) {
             children.push((loss < *parent, entropy));
         }
@@ -183,7 +192,8 @@ fn compare(table: &Table, report: &str, seeds: u64, queries: u64, others: &[&str
             print!(" {:.2}", moments(runs.iter().filter_map(|run| run.children.get(part)).flatten().map(|(_, nats)| *nats)).0);
         }
         if let Some(target) = target {
-            let reached = |run: &Run| run.reported.iter().position(|figure| *figure >= target).map_or(queries, |at| at as u64 + 1);
+            let reached =
+                |run: &Run| run.reported.iter().position(|figure| *figure >= target).map_or(queries, |at| at as u64 + 1);
             let mut to_target: Vec<u64> = runs.iter().map(reached).collect();
             to_target.sort_unstable();
             let median = to_target.get(to_target.len() / 2).copied().unwrap_or(queries);

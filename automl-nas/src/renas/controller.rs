@@ -180,8 +180,7 @@ impl Controller {
     pub fn encode(&self, sequence: &[(usize, usize)]) -> Encoding {
         let width = self.sizes.embedding;
         let start = (automl_core::vocabulary::START as usize, self.sizes.points);
-        let rows: Vec<[usize; 2]> =
-            std::iter::once(&start).chain(sequence).map(|&(token, point)| [token, point]).collect();
+        let rows: Vec<[usize; 2]> = std::iter::once(&start).chain(sequence).map(|&(token, point)| [token, point]).collect();
         let mut x = vec![0.0; rows.len() * width];
         for (x, [token, point]) in x.chunks_exact_mut(width).zip(&rows) {
             add_scaled(x, 1.0, row(&self.weights.embedding, *token, width));
@@ -293,7 +292,8 @@ mod tests {
     }
 
     fn decisions(controller: &Controller, encoding: &Encoding) -> Vec<Decision> {
-        let heads = [(Head::Router, vec![1, 2, 4, 5, 6], 3), (Head::Answers(2), vec![1, 3, 5], 1), (Head::Answers(0), vec![2, 6], 0)];
+        let heads =
+            [(Head::Router, vec![1, 2, 4, 5, 6], 3), (Head::Answers(2), vec![1, 3, 5], 1), (Head::Answers(0), vec![2, 6], 0)];
         let decide = |(head, candidates, taken)| Decision { taken, ..controller.decide(encoding, head, candidates) };
         heads.into_iter().map(decide).collect()
     }

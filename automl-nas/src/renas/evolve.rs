@@ -93,7 +93,8 @@ impl Running {
     }
 
     fn proposal(&self, child: Child, parent: &Member, dies: &Member) -> Proposal {
-        let sum = |number: fn(&super::controller::Decision) -> f32| child.decisions.iter().map(|one| f64::from(number(one))).sum();
+        let sum =
+            |number: fn(&super::controller::Decision) -> f32| child.decisions.iter().map(|one| f64::from(number(one))).sum();
         let note = Note {
             log_probability: sum(super::controller::Decision::log_probability),
             entropy: sum(super::controller::Decision::entropy),

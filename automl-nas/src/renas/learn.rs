@@ -11,7 +11,8 @@ use automl_core::{Direction, Result, Trace};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::controller::{Controller, Weights};
+use super::controller::{Controller, Sizes, Weights};
+use super::lstm::dot;
 use super::mutate::Mutator;
 
 /// What a mutation is rewarded for.
@@ -131,7 +132,6 @@ impl Learner {
         let Some(kept) = self.settings.baseline else { return };
         let [mean, variance] = self.moments.unwrap_or([reward, 0.0]);
         let new = kept * mean + (1.0 - kept) * reward;
-        // The first rewards count evenly: a deviation of nothing would make the second one huge.
         self.moments = Some([new, kept * variance + (1.0 - kept) * (reward - mean).powi(2)]);
     }
 
@@ -167,10 +167,8 @@ impl Learner {
             return Ok(());
         };
         let entropy: f64 = decisions.iter().map(|decision| f64::from(decision.entropy())).sum();
-        let (bonus, weight) = match self.settings.entropy_in_reward {
-            true => (self.settings.entropy * entropy, 0.0),
-            false => (0.0, self.settings.entropy),
-        };
+        let (bonus, weight) =
+            if self.settings.entropy_in_reward { (self.settings.entropy * entropy, 0.0) } else { (0.0, self.settings.entropy) };
         let advantage = self.advantage(self.reward(one) + bonus);
         let now: f64 = decisions.iter().map(|decision| f64::from(decision.log_probability())).sum();
         let likelihood = match self.settings.clip {
@@ -188,8 +186,7 @@ impl Learner {
 }
 
 /// The shape of no controller: what stands for the gradients while they are worked on.
-const EMPTY: super::controller::Sizes =
-    super::controller::Sizes { tokens: 0, points: 0, moves: 0, embedding: 0, hidden: 0, bidirectional: false };
+const EMPTY: Sizes = Sizes { tokens: 0, points: 0, moves: 0, embedding: 0, hidden: 0, bidirectional: false };
 
 /// The paper's reward of a loss.
 fn figure(loss: f64, direction: Direction) -> f64 {
@@ -212,7 +209,7 @@ const BETAS: [f32; 2] = [0.9, 0.999];
 
 impl Adam {
     fn step(&mut self, weights: &mut Weights, gradients: &Weights, rate: f64) {
-        if gradients.each().iter().any(|(_, part)| !part.iter().sum::<f32>().is_finite()) {
+        if gradients.each().iter().any(|(_, part)| !dot(part, part).is_finite()) {
             return;
         }
         self.steps = self.steps.saturating_add(1);

@@ -249,7 +249,9 @@ impl RenasPlus {
         }
         let folder = self.save.as_ref().and_then(|path| path.parent()).filter(|folder| !folder.as_os_str().is_empty());
         match folder.filter(|folder| !folder.is_dir()) {
-            Some(folder) => Err(Error::config("strategy.save", format!("there is no folder {}; make it first", folder.display()))),
+            Some(folder) => {
+                Err(Error::config("strategy.save", format!("there is no folder {}; make it first", folder.display())))
+            }
             None => Ok(()),
         }
     }

@@ -24,7 +24,12 @@ fn spaces() -> Vec<Arc<dyn SearchSpace>> {
 }
 
 /// Runs so many trials; a candidate without a loss fails.
-fn run(config: &dyn StrategyConfig, space: &Arc<dyn SearchSpace>, count: u64, loss: impl Fn(&Genotype) -> Option<f64>) -> Vec<Trial> {
+fn run(
+    config: &dyn StrategyConfig,
+    space: &Arc<dyn SearchSpace>,
+    count: u64,
+    loss: impl Fn(&Genotype) -> Option<f64>,
+) -> Vec<Trial> {
     let objectives = [Objective { name: "accuracy".into(), direction: Direction::Maximize }];
     let mut strategy = config.build(space.clone(), &objectives).unwrap();
     let mut trials: Vec<Trial> = Vec::new();
