@@ -8,6 +8,7 @@ use automl_core::space::sample;
 use automl_core::{Ask, Genotype, GraphSpace, Prices, State, StrategyConfig, Trial, registry, serde_json};
 
 use super::controller::Head;
+use super::learn::Experience;
 use super::*;
 use crate::{Cell, NasBench201, cells};
 
