@@ -101,10 +101,10 @@ impl Default for Renas {
     }
 }
 
-/// Reinforced evolution with what came of the ablation: a reward by rank, baseline, replay, aging.
+/// Reinforced evolution for any objective: a reward by improvement, a baseline, aging, and mutations of one place.
 ///
-/// As `renas`, with a reward that takes any scale of the objective, with advantages as against a moving baseline, and with
-/// earlier mutations that are learnt from again. The controller knows which question a token answers.
+/// As `renas`, with a reward that takes any scale of the objective and with advantages as against a moving baseline; on request,
+/// with earlier mutations that are learnt from again. The controller is smaller, and knows which question a token answers.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(crate = "automl_core::schemars")]
@@ -123,7 +123,7 @@ pub struct RenasPlus {
     pub baseline: f64,
     /// Whether advantages are divided by their deviation, and cut off at 3; default yes.
     pub normalise: bool,
-    /// Earlier mutations that are learnt from again with each child; default 4.
+    /// Earlier mutations that are learnt from again with each child; default 0: more did not help.
     pub replay: usize,
     /// Relative change of a mutation's probability from which it is not pushed further, default 0.2. 0: it always is.
     pub clip: f64,
@@ -131,13 +131,13 @@ pub struct RenasPlus {
     pub questions: bool,
     /// Whether the controller reads from both ends; default yes.
     pub bidirectional: bool,
-    /// Numbers of an embedding; default 100.
+    /// Numbers of an embedding; default 32.
     pub embedding: usize,
-    /// Units of the LSTM in each direction; default 100.
+    /// Units of the LSTM in each direction; default 32.
     pub hidden: usize,
     /// Standard deviation of the first weights; default 0.1.
     pub deviation: f64,
-    /// Step of Adam; default 0.001. 0: mutations stay random.
+    /// Step of Adam; default 0.003. 0: mutations stay random.
     pub learning_rate: f64,
     /// Weight of the entropy, which has a gradient of its own; default 0.01.
     pub entropy: f64,
@@ -162,14 +162,14 @@ impl Default for RenasPlus {
             reward: Reward::Improvement,
             baseline: 0.95,
             normalise: true,
-            replay: 4,
+            replay: 0,
             clip: 0.2,
             questions: true,
             bidirectional: true,
-            embedding: 100,
-            hidden: 100,
+            embedding: 32,
+            hidden: 32,
             deviation: 0.1,
-            learning_rate: 1e-3,
+            learning_rate: 3e-3,
             entropy: 0.01,
             moves: Vec::new(),
             controller: None,
