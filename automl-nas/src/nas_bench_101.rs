@@ -97,7 +97,7 @@ plugin! {
                     // Whoever hangs loose needs an edge, and so will this vertex and each inner one to come.
                     let needed = loose.iter().filter(|loose| **loose).count() + (output - to);
                     let here = loose.get(from) == Some(&true);
-                    let without = !(last && inputs.is_empty()) && !(to == output && here);
+                    let without = !(last && inputs.is_empty() || to == output && here);
                     let with = here || left > needed;
                     if ask.option(point(to, from), &[without, with], None)? == 1 {
                         inputs.push(from);
