@@ -5,6 +5,7 @@
 //! - [`cells`]: the spaces of convolutional cells of NASNet, NAO, RENAS and DARTS, and the size of their networks.
 //! - [`nao_rnn`]: recurrent cells.
 //! - [`nas_bench_101`], [`nas_bench_201`], [`nas_bench_macro`]: the spaces of benchmarks.
+//! - [`renas`]: evolution whose mutations a network chooses.
 //! - [`table`]: looks the candidates of any space up in a table.
 
 pub mod cells;
@@ -13,6 +14,7 @@ pub mod nao_rnn;
 pub mod nas_bench_101;
 pub mod nas_bench_201;
 pub mod nas_bench_macro;
+pub mod renas;
 pub mod table;
 pub mod tensor;
 

@@ -56,7 +56,7 @@ fn sigmoid(x: f32) -> f32 {
 ///
 /// Adding 1.5 · 2²³ rounds `x / ln 2` to a whole number and leaves that number in the lowest bits, from where a shift brings it
 /// to the exponent; a polynomial does the rest. No branch and no call, so a loop over it is vectorised.
-pub(super) fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
     let shifted = x * std::f32::consts::LOG2_E + ROUND;

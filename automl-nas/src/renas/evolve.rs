@@ -1,0 +1,183 @@
+//! The running half: tournaments in a population, whose mutations come from the controller.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use automl_core::rand::{Rng, RngExt};
+use automl_core::space::sample;
+use automl_core::{Ask, Genotype, Origin, Proposal, Result, SearchSpace, Strategy, Trace, Trial, serde_json};
+use serde::{Deserialize, Serialize};
+
+use super::file;
+use super::learn::{Experience, Learner};
+use super::mutate::{Child, Mutator};
+
+/// Children that are drawn until one is new.
+const TRIES: usize = 10;
+
+/// A running search.
+pub(super) struct Running {
+    /// The name of the strategy, which marks its children.
+    pub name: &'static str,
+    pub size: usize,
+    pub sample: usize,
+    pub aging: bool,
+    pub mutator: Mutator,
+    pub learner: Learner,
+    pub save: Option<PathBuf>,
+    pub told: Told,
+}
+
+/// What was told.
+#[derive(Default)]
+pub(super) struct Told {
+    trials: usize,
+    hashes: BTreeSet<u64>,
+    /// Trace and loss of every complete trial, by its id: any of them may be a parent.
+    complete: BTreeMap<u64, (Trace, f64)>,
+    /// The oldest first.
+    members: Vec<Member>,
+}
+
+#[derive(Clone)]
+struct Member {
+    id: u64,
+    loss: f64,
+    genotype: Genotype,
+}
+
+/// What the origin of a child keeps for the controller.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    /// Steps of the parent's sequence that the router chose, from 1; beyond its end: moves.
+    routes: Vec<usize>,
+    /// Logarithm of the mutation's probability.
+    log_probability: f64,
+    /// Entropy of its decisions in nats, for the reader.
+    entropy: f64,
+    /// The worst of the sample, which makes room.
+    dies: u64,
+}
+
+impl Running {
+    /// The best and the worst of a sample without replacement; of equals the older.
+    fn tournament(&self, rng: &mut dyn Rng) -> Option<(&Member, &Member)> {
+        let mut order: Vec<usize> = (0..self.told.members.len()).collect();
+        let count = self.sample.min(order.len());
+        for place in 0..count {
+            let other = rng.random_range(place..order.len());
+            order.swap(place, other);
+        }
+        let mut drawn: Vec<&Member> = order.iter().take(count).filter_map(|&index| self.told.members.get(index)).collect();
+        drawn.sort_by(|a, b| a.loss.total_cmp(&b.loss).then(a.id.cmp(&b.id)));
+        Some((drawn.first()?, drawn.last()?))
+    }
+
+    fn is_new(&self, ask: &Ask<'_>, genotype: &Genotype) -> bool {
+        let hash = |genotype| self.mutator.space.canonical_hash(genotype);
+        let own = hash(genotype);
+        !self.told.hashes.contains(&own) && ask.pending.iter().all(|other| hash(&other.genotype) != own)
+    }
+
+    fn random(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Proposal> {
+        let space: &Arc<dyn SearchSpace> = &self.mutator.space;
+        let mut genotype = sample(space.as_ref(), rng)?;
+        for _ in 1..TRIES {
+            if self.is_new(ask, &genotype) {
+                break;
+            }
+            genotype = sample(space.as_ref(), rng)?;
+        }
+        Ok(Proposal::new(genotype, Origin::by("random")))
+    }
+
+    fn proposal(&self, child: Child, parent: &Member, dies: &Member) -> Proposal {
+        let sum =
+            |number: fn(&super::controller::Decision) -> f32| child.decisions.iter().map(|one| f64::from(number(one))).sum();
+        let note = Note {
+            log_probability: sum(super::controller::Decision::log_probability),
+            entropy: sum(super::controller::Decision::entropy),
+            routes: child.routes,
+            dies: dies.id,
+        };
+        let note = serde_json::to_value(note).ok();
+        Proposal::new(child.genotype, Origin { by: self.name.to_owned(), parents: vec![parent.id], note })
+    }
+
+    /// The mutation that a trial came from, if it is one of ours.
+    fn experience(&self, trial: &Trial, trace: &Trace, note: &Note, loss: f64) -> Option<Experience> {
+        let (parent, parent_loss) = self.told.complete.get(trial.origin.parents.first()?)?;
+        Some(Experience {
+            parent: parent.clone(),
+            child: trace.clone(),
+            routes: note.routes.clone(),
+            log_probability: note.log_probability,
+            parent_loss: *parent_loss,
+            child_loss: loss,
+        })
+    }
+}
+
+impl Strategy for Running {
+    fn ask(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Vec<Proposal>> {
+        if self.told.trials < self.size {
+            return Ok(vec![self.random(ask, rng)?]);
+        }
+        let Some((parent, dies)) = self.tournament(rng) else { return Ok(vec![self.random(ask, rng)?]) };
+        let trace = self.mutator.space.trace(&parent.genotype)?;
+        let controller = &self.learner.controller;
+        let encoding = controller.encode(&self.mutator.sequence(&trace)?);
+        let mut last = None;
+        for _ in 0..TRIES {
+            let Some(child) = self.mutator.draw(controller, &encoding, &parent.genotype, &trace, rng)? else { continue };
+            let new = self.is_new(ask, &child.genotype);
+            last = Some(child);
+            if new {
+                break;
+            }
+        }
+        Ok(vec![match last {
+            Some(child) => self.proposal(child, parent, dies),
+            None => self.random(ask, rng)?,
+        }])
+    }
+
+    fn tell(&mut self, trial: &Trial) -> Result<()> {
+        let trace = self.mutator.space.trace(&trial.genotype)?;
+        self.told.trials += 1;
+        self.told.hashes.insert(self.mutator.space.canonical_hash(&trial.genotype));
+        let loss = trial.full_loss().filter(|loss| loss.is_finite());
+        self.learner.see(loss.unwrap_or(f64::INFINITY));
+        let note = trial.origin.note.as_ref().filter(|_| trial.origin.by == self.name);
+        let note: Option<Note> = note.and_then(|note| serde_json::from_value(note.clone()).ok());
+        if let Some(note) = &note
+            && let Some(experience) = self.experience(trial, &trace, note, loss.unwrap_or(f64::INFINITY))
+        {
+            self.learner.learn(experience, &self.mutator, trial.id)?;
+        }
+        let Some(loss) = loss else { return Ok(()) };
+        self.told.complete.insert(trial.id, (trace, loss));
+        let members = &mut self.told.members;
+        members.push(Member { id: trial.id, loss, genotype: trial.genotype.clone() });
+        if members.len() > self.size {
+            let worst = || (0..members.len()).max_by(|&a, &b| members[a].loss.total_cmp(&members[b].loss).then(b.cmp(&a)));
+            // With outcomes in flight, another child may have taken its place already.
+            let chosen = note.and_then(|note| members.iter().position(|member| member.id == note.dies));
+            if let Some(index) = if self.aging { Some(0) } else { chosen.or_else(worst) } {
+                members.remove(index);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    /// Saves what was learnt. Whether the folder is there was asked before the search; there is nobody left to tell of anything
+    /// else.
+    fn drop(&mut self) {
+        if let Some(path) = self.save.as_ref().filter(|_| self.learner.learnt > 0) {
+            let _ = file::save(path, &self.learner.controller, &self.mutator);
+        }
+    }
+}

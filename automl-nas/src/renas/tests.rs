@@ -1,0 +1,270 @@
+//! The strategies as a whole.
+
+use std::collections::BTreeMap;
+
+use automl_core::conformance::{check_config, check_strategy};
+use automl_core::rand::{Rng, SeedableRng};
+use automl_core::space::sample;
+use automl_core::{Ask, Genotype, GraphSpace, Prices, State, StrategyConfig, Trial, registry, serde_json};
+
+use super::controller::Head;
+use super::learn::Experience;
+use super::*;
+use crate::{Cell, NasBench201, cells};
+
+fn tiny() -> RenasPlus {
+    RenasPlus { embedding: 6, hidden: 6, ..RenasPlus::default() }
+}
+
+fn plain() -> Renas {
+    Renas { embedding: 6, hidden: 6, ..Renas::default() }
+}
+
+fn spaces() -> Vec<Arc<dyn SearchSpace>> {
+    vec![Arc::new(NasBench201::default()), Arc::new(cells::Renas::default()), Arc::new(GraphSpace::default())]
+}
+
+/// Runs so many trials; a candidate without a loss fails.
+fn run(
+    config: &dyn StrategyConfig,
+    space: &Arc<dyn SearchSpace>,
+    count: u64,
+    loss: impl Fn(&Genotype) -> Option<f64>,
+) -> Vec<Trial> {
+    let objectives = [Objective { name: "accuracy".into(), direction: Direction::Maximize }];
+    let mut strategy = config.build(space.clone(), &objectives).unwrap();
+    let mut trials: Vec<Trial> = Vec::new();
+    for id in 0..count {
+        let ask = Ask { trial: id, pending: &[], prices: Prices::default() };
+        let proposal = strategy.ask(&ask, &mut ChaCha8Rng::seed_from_u64(id)).unwrap().remove(0);
+        let loss = loss(&proposal.genotype);
+        let trial = Trial {
+            id,
+            state: if loss.is_some() { State::Complete } else { State::Failed },
+            losses: loss.into_iter().collect(),
+            metrics: BTreeMap::new(),
+            genotype: proposal.genotype,
+            origin: proposal.origin,
+            fidelity: 1.0,
+            steps: Vec::new(),
+            duplicate_of: None,
+            reason: None,
+            seconds: 0.0,
+        };
+        strategy.tell(&trial).unwrap();
+        trials.push(trial);
+    }
+    trials
+}
+
+/// Minus the share of edges of a cell with one operator.
+fn share(genotype: &Genotype, operator: &str) -> f64 {
+    -(genotype.nodes.iter().filter(|node| node.op == operator).count() as f64) / 6.0
+}
+
+#[test]
+fn both_conform_on_cells_benchmarks_and_graphs() {
+    for space in spaces() {
+        check_strategy(&plain(), &space, 40, 1).unwrap();
+        check_strategy(&Renas { population: 5, sample: 3, aging: true, bidirectional: false, ..plain() }, &space, 40, 2).unwrap();
+        check_strategy(&RenasPlus { population: 5, sample: 3, changes: Changes::Several(0.5), ..tiny() }, &space, 40, 3).unwrap();
+    }
+    for plugin in registry::plugins().into_iter().filter(|plugin| plugin.kind == "strategy") {
+        check_config(plugin).unwrap();
+    }
+}
+
+#[test]
+fn every_block_of_the_papers_cell_gets_one_change() {
+    let space: Arc<dyn SearchSpace> = Arc::new(cells::Renas::default());
+    let trials = run(&plain(), &space, 60, |genotype| Some(share(genotype, "identity")));
+    for trial in &trials[20..] {
+        let parent = space.trace(&trials[trial.origin.parents[0] as usize].genotype).unwrap();
+        let child = space.trace(&trial.genotype).unwrap();
+        let changed: Vec<usize> = (0..20).filter(|&index| parent[index] != child[index]).map(|index| index / 4).collect();
+        assert_eq!(changed, [0, 1, 2, 3, 4], "{:?}", trial.origin);
+    }
+}
+
+#[test]
+fn the_best_of_the_sample_mutates_and_its_worst_dies() {
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201::default());
+    let all = Renas { population: 6, sample: 6, ..plain() };
+    let trials = run(&all, &space, 60, |genotype| Some(share(genotype, "nor_conv_3x3") + share(genotype, "none") / 7.0));
+    let mut members: Vec<u64> = (0..6).collect();
+    for trial in &trials[6..] {
+        let loss = |id: &u64| trials[*id as usize].losses[0];
+        let by = |a: &u64, b: &u64| loss(a).total_cmp(&loss(b)).then(a.cmp(b));
+        let (best, worst) = (*members.iter().min_by(|a, b| by(a, b)).unwrap(), *members.iter().max_by(|a, b| by(a, b)).unwrap());
+        assert_eq!(trial.origin.parents, [best]);
+        assert_eq!(trial.origin.note.as_ref().unwrap()["dies"], worst);
+        members.retain(|member| *member != worst);
+        members.push(trial.id);
+    }
+}
+
+/// By how many convolutions a mutation of a random cell improves it in the mean, after so many lessons.
+fn gain(learning: Learning, lessons: u64) -> f64 {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201 { merge_isomorphic: false });
+    let mutator = Mutator::new(space.clone(), Vec::new(), Changes::Several(0.0)).unwrap();
+    let (tokens, points) = (mutator.vocabulary.size() as usize, space.points().len());
+    let sizes = Sizes { tokens, points, moves: 0, embedding: 8, hidden: 8, bidirectional: true };
+    let controller = Controller { sizes, weights: Weights::random(&sizes, 0.1, &mut rng) };
+    let mut learner = Learner::new(controller, learning, Direction::Maximize);
+    let mut gained = 0.0;
+    for lesson in 0..lessons + 200 {
+        let parent = sample(space.as_ref(), &mut rng).unwrap();
+        let trace = space.trace(&parent).unwrap();
+        let encoding = learner.controller.encode(&mutator.sequence(&trace).unwrap());
+        let child = mutator.draw(&learner.controller, &encoding, &parent, &trace, &mut rng).unwrap().unwrap();
+        let [parent_loss, child_loss] = [&parent, &child.genotype].map(|genotype| share(genotype, "nor_conv_3x3"));
+        if lesson >= lessons {
+            gained += 6.0 * (parent_loss - child_loss) / 200.0;
+            continue;
+        }
+        let log_probability = child.decisions.iter().map(|one| f64::from(one.log_probability())).sum();
+        let (child, routes) = (space.trace(&child.genotype).unwrap(), child.routes);
+        learner.see(child_loss);
+        let one = Experience { parent: trace, child, routes, log_probability, parent_loss, child_loss };
+        learner.learn(one, &mutator, lesson).unwrap();
+    }
+    gained
+}
+
+#[test]
+fn the_controller_learns_what_improves_a_parent() {
+    let plus = Learning {
+        reward: Reward::Improvement,
+        rate: 0.01,
+        entropy: 0.01,
+        entropy_in_reward: false,
+        baseline: Some(0.9),
+        normalise: true,
+        replay: 2,
+        clip: Some(0.2),
+    };
+    // A random change of one of six edges gains nothing in the mean: 4/5 · 1/4 against 1/5.
+    assert!(gain(plus.clone(), 0).abs() < 0.15);
+    assert!(gain(plus.clone(), 400) > 0.4);
+    let rank = Learning { reward: Reward::Rank, replay: 0, clip: None, ..plus.clone() };
+    assert!(gain(rank, 400) > 0.3);
+    let figure = Learning { reward: Reward::Figure, entropy_in_reward: true, ..plus };
+    assert!(gain(figure, 400) > 0.3);
+}
+
+#[test]
+fn a_replay_makes_the_decisions_of_the_draw() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    for space in spaces() {
+        for changes in [Changes::EveryBlock, Changes::Several(0.6)] {
+            let mutator = Mutator::new(space.clone(), Vec::new(), changes).unwrap();
+            let tokens = mutator.vocabulary.size() as usize;
+            let sizes = Sizes { tokens, points: space.points().len(), moves: 0, embedding: 4, hidden: 4, bidirectional: true };
+            let controller = Controller { sizes, weights: Weights::random(&sizes, 0.8, &mut rng) };
+            for _ in 0..30 {
+                let parent = sample(space.as_ref(), &mut rng).unwrap();
+                let trace = space.trace(&parent).unwrap();
+                let encoding = controller.encode(&mutator.sequence(&trace).unwrap());
+                let Some(child) = mutator.draw(&controller, &encoding, &parent, &trace, &mut rng).unwrap() else { continue };
+                let known = space.trace(&child.genotype).unwrap();
+                let again = mutator.replay(&controller, &encoding, [&trace, &known], &child.routes).unwrap().unwrap();
+                let seen = |decisions: &[controller::Decision]| -> Vec<(Head, usize, f32)> {
+                    decisions.iter().map(|one| (one.head, one.candidates[one.taken], one.log_probability())).collect()
+                };
+                assert_eq!(seen(&again), seen(&child.decisions));
+                assert!(mutator.replay(&controller, &encoding, [&trace, &known], &[999]).unwrap().is_none(), "a hostile note");
+            }
+        }
+    }
+}
+
+#[test]
+fn failures_are_survived() {
+    let space: Arc<dyn SearchSpace> = Arc::new(GraphSpace::default());
+    assert!(run(&plain(), &space, 30, |_| None).iter().all(|trial| trial.origin.by == "random"));
+    let odd = |genotype: &Genotype| (genotype.nodes.len() % 2 == 1).then_some(-0.5);
+    let trials = run(&tiny(), &space, 80, odd);
+    let failed = |id: &u64| trials[*id as usize].loss().is_none();
+    assert!(!trials.iter().flat_map(|trial| &trial.origin.parents).any(failed));
+    assert!(trials[20..].iter().all(|trial| trial.origin.by == "renas_plus"));
+}
+
+#[test]
+fn a_saved_controller_is_read_back_to_the_bit_and_serves_other_spaces() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("controller.safetensors");
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut controller_of = |space: Arc<dyn SearchSpace>| {
+        let mutator = Mutator::new(space, vec![Arc::new(ToLast {})], Changes::EveryBlock).unwrap();
+        let (tokens, points) = (mutator.vocabulary.size() as usize, mutator.space.points().len());
+        let sizes = Sizes { tokens, points, moves: 1, embedding: 6, hidden: 6, bidirectional: true };
+        (Controller { sizes, weights: Weights::random(&sizes, 1.0, &mut rng) }, mutator)
+    };
+    let (saved, mutator) = controller_of(Arc::new(cells::Renas::default()));
+    file::save(&path, &saved, &mutator).unwrap();
+    let (mut same, mutator) = controller_of(Arc::new(cells::Renas::default()));
+    file::load(&path, &mut same, &mutator).unwrap();
+    assert_eq!(same.weights, saved.weights);
+    // The spaces share the names of the cells before and of some blocks and operators.
+    let (mut other, mutator) = controller_of(Arc::new(cells::Darts::default()));
+    let own = other.weights.clone();
+    file::load(&path, &mut other, &mutator).unwrap();
+    assert_eq!((&other.weights.router, &other.weights.directions), (&saved.weights.router, &saved.weights.directions));
+    let shared = other.weights.biases.iter().filter(|bias| saved.weights.biases.contains(bias)).count();
+    let kept = other.weights.biases.iter().filter(|bias| own.biases.contains(bias)).count();
+    assert!(shared >= 3 && kept >= 2, "{shared} {kept}");
+}
+
+#[test]
+fn a_run_saves_its_controller_and_bad_files_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("controller.safetensors");
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201::default());
+    run(&RenasPlus { save: Some(path.clone()), ..tiny() }, &space, 30, |genotype| Some(share(genotype, "none")));
+    let loaded = RenasPlus { controller: Some(path.clone()), ..tiny() };
+    check_strategy(&loaded, &space, 30, 1).unwrap();
+    let refused = |config: &RenasPlus| config.build(space.clone(), &[]).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused(&RenasPlus { hidden: 7, ..loaded.clone() }).contains("hidden 6"));
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(refused(&loaded).contains("strategy.controller"));
+    std::fs::remove_file(&path).unwrap();
+    assert!(refused(&loaded).contains("controller.safetensors"));
+    assert!(refused(&RenasPlus { save: Some(folder.path().join("none/file")), ..tiny() }).contains("strategy.save"));
+}
+
+/// Puts one cell in the place of any parent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(crate = "automl_core::schemars")]
+struct ToLast {}
+
+plugin! {
+    "test/to_last",
+    impl Mutation for ToLast {
+        fn mutate(&self, parent: &Genotype, _: &dyn SearchSpace, _: &mut dyn Rng) -> Result<Option<Genotype>> {
+            Ok(Some(Cell::at(15_624).genotype()).filter(|last| last != parent))
+        }
+    }
+}
+
+#[test]
+fn moves_are_choices_of_the_router() {
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201 { merge_isomorphic: false });
+    let config = RenasPlus { moves: vec![Arc::new(ToLast {})], ..tiny() };
+    let trials = run(&config, &space, 80, |genotype| Some(share(genotype, "none")));
+    assert!(trials.iter().any(|trial| trial.genotype == Cell::at(15_624).genotype()));
+}
+
+#[test]
+fn bad_settings_are_refused_by_name() {
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201::default());
+    let refused = |config: RenasPlus| config.build(space.clone(), &[]).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused(RenasPlus { population: 0, ..tiny() }).contains("strategy.population"));
+    assert!(refused(RenasPlus { changes: Changes::Several(1.0), ..tiny() }).contains("strategy.changes.several"));
+    assert!(refused(RenasPlus { clip: -1.0, ..tiny() }).contains("strategy.clip"));
+    assert!(refused(RenasPlus { baseline: 1.0, ..tiny() }).contains("strategy.baseline"));
+    let text = serde_json::to_string(&tiny()).unwrap();
+    assert!(text.contains(r#""changes":{"several":0.0}"#), "{text}");
+}
