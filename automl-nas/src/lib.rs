@@ -9,6 +9,7 @@
 
 pub mod cells;
 mod mlp;
+pub mod nao;
 pub mod nao_rnn;
 pub mod nas_bench_101;
 pub mod nas_bench_201;
@@ -16,6 +17,7 @@ pub mod nas_bench_macro;
 pub mod table;
 pub mod tensor;
 
+pub use nao::{Nao, NaoPlus};
 pub use nao_rnn::NaoRnn;
 pub use nas_bench_101::NasBench101;
 pub use nas_bench_201::{Cell, NasBench201};
