@@ -40,10 +40,10 @@ pub fn probe(
 ) -> Result<Probe> {
     settings.check()?;
     let codec = Codec::new(space, settings.bins)?;
-    let see = |(id, (genotype, loss)): (usize, &(Genotype, f64))| {
-        Seen::new(&codec, settings, id as u64, genotype, *loss, seed).map(|seen| seen.into_iter())
-    };
-    let seen: Vec<Seen> = known.iter().enumerate().map(see).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let mut seen: Vec<Seen> = Vec::with_capacity(known.len());
+    for (id, (genotype, loss)) in known.iter().enumerate() {
+        seen.extend(Seen::new(&codec, settings, id as u64, genotype, *loss, seed)?);
+    }
     let losses: Vec<f64> = seen.iter().map(|seen| seen.loss).collect();
     let scores = settings.target.scores(&losses).unwrap_or_default();
     let speller = Speller::default();
@@ -54,10 +54,9 @@ pub fn probe(
     let inputs: Vec<&Sequence> = sequences.iter().collect();
     let said = fitted.judge(&inputs, 0.0)?;
     let (mut right, mut wrong) = (0.0, 0.0);
-    for (i, (_, loss)) in held_out.iter().enumerate() {
-        for (j, (_, other)) in held_out.iter().enumerate().filter(|(_, (_, other))| loss < other) {
-            let _ = other;
-            if said[i] > said[j] { right += 1.0 } else { wrong += 1.0 }
+    for (better, (_, loss)) in said.iter().zip(held_out) {
+        for (worse, _) in said.iter().zip(held_out).filter(|(_, (_, other))| loss < other) {
+            if better > worse { right += 1.0 } else { wrong += 1.0 }
         }
     }
     let pairs = f64::max(right + wrong, 1.0);
