@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use automl_ops::Metric;
+use automl_ops::goal::Goal;
+use automl_ops::limits::{FileSize, RowTime};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::duration::{self, Extension};
@@ -117,6 +119,19 @@ pub struct Fit {
     /// The score to improve; default balanced_accuracy or rmse.
     #[arg(long, value_name = "NAME", value_parser = metric)]
     pub metric: Option<Metric>,
+    /// What is improved at once, the first of them a metric: `balanced_accuracy,predict_time,model_size`; `automl trials --pareto` lists
+    /// the trade-offs.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "metric")]
+    pub objectives: Vec<Goal>,
+    /// Longest time to predict a row of many on one core, as declared: `50us`.
+    #[arg(long, value_name = "TIME")]
+    pub max_predict_time: Option<RowTime>,
+    /// Largest size of the model file: `5MB`.
+    #[arg(long, value_name = "SIZE")]
+    pub max_model_size: Option<FileSize>,
+    /// A column that is no feature; may be given several times.
+    #[arg(long, value_name = "COL")]
+    pub drop: Vec<String>,
     /// How candidates are proposed; default darwin.
     #[arg(long, value_name = "NAME")]
     pub strategy: Option<String>,
@@ -235,6 +250,10 @@ fn more_trials(text: &str) -> Result<MoreTrials, String> {
 pub struct Trials {
     /// The run directory.
     pub run_dir: PathBuf,
+    /// Only the trials that no other is better than in everything: in the objectives of the run where it has several, else in
+    /// the loss, the time to predict a row and the size of the model.
+    #[arg(long)]
+    pub pareto: bool,
     /// One JSON object a trial, or a table.
     #[arg(long, value_enum, default_value_t = TrialFormat::Table)]
     pub format: TrialFormat,

@@ -1,7 +1,8 @@
 //! Keeps the best model of a run, in memory and on disk, from the first moment to the end.
 //!
 //! A file that `automl predict` accepts exists at once: first a constant prediction, then the models of the best candidate's
-//! folds, at last the best candidates joined, each fitted on all rows where the time allows that.
+//! folds, at last the best candidates joined, each fitted on all rows where the time allows that. None of them is ever beyond the
+//! limits to the time of a prediction and to the size of the file, but for the constant.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,8 +12,10 @@ use std::time::{Duration, Instant};
 
 use automl_core::{Alone, Cancel, Evaluation, Evaluator, Genotype, Observer, Trial};
 use automl_ops::ensemble::{Candidates, Ensemble};
+use automl_ops::evaluator::score;
+use automl_ops::limits::{Limits, Measures};
 use automl_ops::pipeline::{Pipeline, Shared};
-use automl_ops::{About, Metric, Model, Training, Validated};
+use automl_ops::{About, Metric, Model, TabularEvaluator, Training, Validated};
 
 use crate::error::CliError;
 use crate::output;
@@ -28,6 +31,9 @@ const ALIKE: usize = 4;
 pub struct Keeper {
     training: Arc<Training>,
     metric: Metric,
+    limits: Limits,
+    /// What a file takes that holds no pipeline.
+    base: Measures,
     seed: u64,
     out: PathBuf,
     /// Candidates that may be joined.
@@ -55,6 +61,8 @@ struct Kept {
     validated: Arc<Validated>,
     seconds: f64,
     bytes: usize,
+    /// Whether the final model may have it fitted on all rows.
+    whole: bool,
 }
 
 impl Best {
@@ -86,9 +94,10 @@ impl Keeper {
     ///
     /// # Errors
     /// Where the file cannot be written.
-    pub fn start(training: Arc<Training>, metric: Metric, seed: u64, out: PathBuf, members: usize) -> Result<Self, CliError> {
+    pub fn start(table: &TabularEvaluator, seed: u64, out: PathBuf, members: usize) -> Result<Self, CliError> {
         let first = if out.exists() { Final::Unchanged } else { Final::Constant };
-        let keeper = Self { training, metric, seed, out, members, first, best: Arc::default() };
+        let (training, metric, limits, base) = (table.training().clone(), table.metric(), table.limits(), table.base());
+        let keeper = Self { training, metric, limits, base, seed, out, members, first, best: Arc::default() };
         if first == Final::Constant {
             Model::constant(keeper.about(None), &keeper.training.y)
                 .write(&keeper.out)
@@ -100,6 +109,11 @@ impl Keeper {
     /// Bytes of the models that are kept; more only where the best alone takes more.
     pub fn room(&self) -> u64 {
         (ROOM + self.training.x.bytes() / 2) as u64
+    }
+
+    /// Whether the model is limited in what it may take.
+    pub fn limited(&self) -> bool {
+        self.limits.any()
     }
 
     /// What the file holds where nothing was found.
@@ -133,13 +147,18 @@ impl Keeper {
         each: Option<Duration>,
         cancel: &Cancel,
     ) {
-        let nothing = Arc::new(Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new(), folds: Vec::new() });
+        let (rows, folds, measures) = (Vec::new(), Vec::new(), Measures::default());
+        let nothing = Arc::new(Validated { pipelines: Vec::new(), predictions: Vec::new(), rows, folds, measures });
         let mut best = Best::default();
         let found = || recorded.values().filter(|trial| trial.duplicate_of.is_none());
         for trial in found() {
             let Some(loss) = trial.full_loss() else { continue };
             let (genotype, validated) = (trial.genotype.clone(), nothing.clone());
-            best.add(Kept { loss, score: None, genotype, validated, seconds: 0.0, bytes: 0 }, self.members, usize::MAX);
+            best.add(
+                Kept { loss, score: None, genotype, validated, seconds: 0.0, bytes: 0, whole: true },
+                self.members,
+                usize::MAX,
+            );
         }
         for kept in &best.kept {
             let same = |trial: &&Trial| trial.full_loss().is_some() && trial.genotype == kept.genotype;
@@ -165,35 +184,80 @@ impl Keeper {
             return;
         }
         let begin = Instant::now();
-        match Model::new(self.about(first.score), first.validated.pipelines.clone()).write(&self.out) {
+        let model = Model::new(self.about(first.score), self.fold_models(first).to_vec());
+        if !self.fits(&model) {
+            return;
+        }
+        match model.write(&self.out) {
             Ok(()) => best.stale = false,
             Err(error) => output::note(&format!("warning: {error}; the best model is kept in memory")),
         }
         best.written = Some((Instant::now(), begin.elapsed()));
     }
 
-    /// Writes the final model: the best candidates joined, as far as that pays; each fitted on all rows where that can be done
-    /// before `deadline`, else with the models of its folds. Tells its score on rows that neither the models nor the weights saw.
+    /// The models of a candidate's folds; where anything is limited one of them, since all together take as much several times.
+    fn fold_models<'a>(&self, candidate: &'a Kept) -> &'a [Pipeline] {
+        let all = candidate.validated.pipelines.as_slice();
+        if self.limits.any() { all.get(..1).unwrap_or(all) } else { all }
+    }
+
+    /// Whether the file of a model is within its limit, counted exactly.
+    fn fits(&self, model: &Model) -> bool {
+        let beyond = |limit: f64| model.file_bytes().is_none_or(|bytes| bytes as f64 > limit);
+        !self.limits.model_size.is_some_and(|limit| beyond(limit.bytes()))
+    }
+
+    /// Writes the final model: the best candidates joined, as far as that pays and as the limits let them; each fitted on all rows
+    /// where that can be done before `deadline`, else with the models of its folds.
     ///
     /// # Errors
     /// Where the file cannot be written.
-    pub fn finish(&self, deadline: Option<Instant>, cancel: &Cancel, seed: u64) -> Result<(Final, Option<f64>), CliError> {
+    pub fn finish(&self, deadline: Option<Instant>, cancel: &Cancel, seed: u64) -> Result<Made, CliError> {
         let token = cancel.child(deadline);
-        let kept = std::mem::take(&mut self.lock().kept);
-        let Some(best) = kept.first() else { return Ok((Final::Unchanged, None)) };
-        let (ensemble, score) = self.join(&kept, &token);
+        let mut kept = std::mem::take(&mut self.lock().kept);
+        loop {
+            let Some(made) = self.make(&kept, deadline, &token, seed) else { return Ok(Made::nothing(Final::Unchanged)) };
+            let (made, model, culprit) = made;
+            if self.fits(&model) {
+                model.write(&self.out).map_err(|error| self.unwritten(&error))?;
+                let model_size = std::fs::metadata(&self.out).map_or(0, |file| file.len()) as f64;
+                let measures = made.measures.map(|measures| Measures { model_size, ..measures });
+                return Ok(Made { measures, model: Some(model), ..made });
+            }
+            // On all rows it takes more than it did on a fold: the largest member gives the model of a fold, or goes.
+            match kept.get_mut(culprit).filter(|kept| kept.whole) {
+                Some(largest) => largest.whole = false,
+                None => drop(kept.remove(culprit)),
+            }
+        }
+    }
+
+    /// The final model of some candidates, best first, and the place of the member that takes most; none where there are none.
+    fn make(&self, kept: &[Kept], deadline: Option<Instant>, token: &Cancel, seed: u64) -> Option<(Made, Model, usize)> {
+        let best = kept.first()?;
+        let Joined { ensemble, chosen_by, honest: score } = self.join(kept, token);
+        let culprit = ensemble
+            .weights
+            .iter()
+            .zip(kept)
+            .enumerate()
+            .filter(|(_, (weight, _))| **weight > 0.0)
+            .max_by(|(_, (_, a)), (_, (_, b))| a.validated.measures.model_size.total_cmp(&b.validated.measures.model_size))
+            .map_or(0, |(place, _)| place);
         let mut chosen: Vec<(f32, &Kept)> =
-            ensemble.weights.iter().copied().zip(&kept).filter(|(weight, _)| *weight > 0.0).collect();
+            ensemble.weights.iter().copied().zip(kept).filter(|(weight, _)| *weight > 0.0).collect();
         chosen.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let (mut pipelines, mut refitted) = (Vec::new(), 0);
+        let (mut pipelines, mut refitted, mut predict_time) = (Vec::new(), 0, 0.0);
         for (weight, candidate) in &chosen {
-            match self.refit(candidate, deadline, &token, seed) {
+            match self.refit(candidate, deadline, token, seed) {
                 Some(pipeline) => {
                     refitted += 1;
+                    predict_time += candidate.validated.measures.predict_time;
                     pipelines.push((*weight, pipeline));
                 }
                 None => {
-                    let folds = &candidate.validated.pipelines;
+                    let folds = self.fold_models(candidate);
+                    predict_time += folds.len() as f64 * candidate.validated.measures.predict_time;
                     pipelines.extend(folds.iter().map(|pipeline| (weight / folds.len() as f32, pipeline.clone())));
                 }
             }
@@ -204,44 +268,88 @@ impl Keeper {
             (candidates, _) => Final::Ensemble { candidates, pipelines: pipelines.len() },
         };
         let score = if chosen.len() > 1 { score.or(best.score) } else { best.score };
-        Model::ensemble(self.about(score), pipelines, ensemble.factors)
-            .write(&self.out)
-            .map_err(|error| self.unwritten(&error))?;
-        Ok((made, score))
+        let model = Model::ensemble(self.about(score), pipelines, ensemble.factors);
+        let measures = Some(Measures { predict_time, model_size: 0.0 });
+        Some((Made { what: made, score, chosen_by, measures, model: None }, model, culprit))
     }
 
     /// Selects members among the candidates; the best alone where there are no others, or no time.
-    fn join(&self, kept: &[Kept], cancel: &Cancel) -> (Ensemble, Option<f64>) {
-        let alone = Ensemble { weights: vec![1.0], factors: Vec::new() };
-        let Some(first) = kept.first() else { return (alone, None) };
+    fn join(&self, kept: &[Kept], cancel: &Cancel) -> Joined {
+        let alone = Joined { ensemble: Ensemble { weights: vec![1.0], factors: Vec::new() }, chosen_by: None, honest: None };
+        let Some(first) = kept.first() else { return alone };
         let rows = &first.validated.rows;
         // Candidates of another seed or fidelity hold out other rows.
         let fitting: Vec<&[f32]> = kept.iter().map(|kept| kept.validated.predictions.as_slice()).collect();
         if self.members < 2 || kept.iter().any(|kept| kept.validated.rows != *rows) {
-            return (alone, None);
+            return alone;
         }
         let truth = self.training.y.take(rows);
         let weights = self.training.weights.as_ref().map(|weights| automl_ops::pipeline::take_weights(weights, rows));
-        let candidates = Candidates { metric: self.metric, truth: &truth, weights: weights.as_deref(), predictions: &fitting };
+        let measures: Vec<Measures> = kept.iter().map(|kept| kept.validated.measures).collect();
+        let candidates = Candidates {
+            metric: self.metric,
+            truth: &truth,
+            weights: weights.as_deref(),
+            predictions: &fitting,
+            measures: &measures,
+            limits: self.limits.without(self.base),
+        };
         let ensemble = candidates.select(cancel);
         // Of folds that were drawn several times the first draw alone: the others have the same rows again.
         let folds = match first.validated.folds.get(..first.validated.pipelines.len()) {
             Some([all]) => vec![all / 2, all - all / 2],
             folds => folds.unwrap_or_default().to_vec(),
         };
-        let score = candidates.honest_score(&folds, cancel);
-        (ensemble, score)
+        // Both scores on the same rows, or they would differ by chance alone.
+        let (total, width) = (folds.iter().sum::<usize>(), self.training.y.width());
+        let looked_at: Vec<&[f32]> = fitting.iter().map(|values| values.get(..total * width).unwrap_or(values)).collect();
+        let rows: Vec<u32> = (0..total as u32).collect();
+        let weights_of = weights.as_ref().map(|weights| automl_ops::pipeline::take_weights(weights, &rows));
+        let blended = ensemble.blend(&looked_at, width);
+        let chosen_by = score(self.metric, &truth.take(&rows), &blended, weights_of.as_deref()).ok();
+        let honest = candidates.honest_score(&folds, cancel);
+        Joined { ensemble, chosen_by, honest }
     }
 
-    /// The candidate on all rows; none where the time is too short for that.
+    /// The candidate on all rows; none where the time is too short for that, or the model too large.
     fn refit(&self, candidate: &Kept, deadline: Option<Instant>, token: &Cancel, seed: u64) -> Option<Pipeline> {
         // All rows take a little longer than all folds but one do together with their predictions.
         let expected = 1.5 * candidate.seconds / candidate.validated.folds.len() as f64;
-        if deadline.is_some_and(|deadline| Instant::now() + Duration::from_secs_f64(expected) >= deadline) {
+        if !candidate.whole || deadline.is_some_and(|deadline| Instant::now() + Duration::from_secs_f64(expected) >= deadline) {
             return None;
         }
         let fitted = Pipeline::fit_on(&candidate.genotype, &self.training.data(), seed, token, &Shared::nothing());
         fitted.ok().filter(|_| !token.is_cancelled())
+    }
+}
+
+/// Members, and how good they are together.
+struct Joined {
+    ensemble: Ensemble,
+    /// The score on the rows that the members were chosen on.
+    chosen_by: Option<f64>,
+    /// The score on rows that chose neither.
+    honest: Option<f64>,
+}
+
+/// The final model.
+pub struct Made {
+    /// What it is.
+    pub what: Final,
+    /// Its score on rows that neither its models nor its weights saw.
+    pub score: Option<f64>,
+    /// The score of an ensemble on the rows that chose its members.
+    pub chosen_by: Option<f64>,
+    /// What it takes to use it.
+    pub measures: Option<Measures>,
+    /// Itself, where it is a new one.
+    pub model: Option<Model>,
+}
+
+impl Made {
+    /// No new model.
+    pub fn nothing(what: Final) -> Self {
+        Self { what, score: None, chosen_by: None, measures: None, model: None }
     }
 }
 
@@ -275,7 +383,7 @@ impl Observer for Keeper {
             if best.kept.len() < self.members.max(1) || loss < last {
                 let (genotype, bytes) = (trial.genotype.clone(), validated.bytes());
                 let score = trial.metrics.get(self.metric.name()).copied();
-                let kept = Kept { loss, score, genotype, validated, seconds: trial.seconds, bytes };
+                let kept = Kept { loss, score, genotype, validated, seconds: trial.seconds, bytes, whole: true };
                 best.add(kept, self.members, self.room() as usize);
             }
         }

@@ -5,7 +5,7 @@ use std::fs;
 /// Share of the memory of the machine that a run may take.
 const SHARE: f64 = 0.8;
 /// Bytes of a run whose data is small; with what prices do not foresee, it stays below 300 MB.
-const SMALL: u64 = 260_000_000;
+const SMALL: u64 = 245_000_000;
 /// Bytes of a run for each byte of the data.
 const EACH: u64 = 6;
 /// Bytes of the program without data.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use automl_core::study::{Ended, seed_of};
-use automl_core::{Budget, Evaluator, Journal, Objective, SearchSpace, State, Study, Trial};
+use automl_core::{Budget, Cancel, Evaluator, Journal, Objective, SearchSpace, State, Study, Trial};
+use automl_ops::limits::Measures;
 use automl_ops::pipeline::CacheStats;
-use automl_ops::{PipelineSpace, TabularEvaluator};
+use automl_ops::{Metric, PipelineSpace, TabularEvaluator, leak};
 
 use crate::error::CliError;
-use crate::keeper::{Final, Keeper};
+use crate::keeper::{Final, Keeper, Made};
 use crate::memory;
 use crate::output;
 use crate::progress::{Plan, Progress};
@@ -24,6 +25,9 @@ pub const JOURNAL: &str = "journal.jsonl";
 pub const CONFIG: &str = "run.toml";
 /// Time kept free at the very end for writing the model.
 const WRITING: Duration = Duration::from_millis(200);
+
+/// Gap between the score that chose a model and its honest one, as a share of the scale, from which a user is warned.
+const OVERFITTED: f64 = 0.03;
 
 /// What a config builds.
 pub struct Built {
@@ -47,7 +51,10 @@ pub fn build(config: &RunConfig, quiet: bool) -> Result<Built, CliError> {
         for text in training.notes.iter().filter(|_| !quiet) {
             output::note(&format!("note: {text}"));
         }
-        let evaluator = Arc::new(TabularEvaluator::new(training.clone(), tabular.metric, tabular.validation, workers)?);
+        let evaluator = Arc::new(tabular.evaluator(training.clone(), workers)?);
+        for suspect in leak::suspects(&training, config.seed, &Cancel::new()) {
+            output::note(&format!("warning: {}", suspect.warning(&training)));
+        }
         let metric = evaluator.metric();
         let space: Arc<dyn SearchSpace> = match &config.space {
             Some(space) => space.clone(),
@@ -96,6 +103,12 @@ pub struct Finished {
     pub made: Option<Final>,
     /// Score of the final model on rows that it did not see; none where it is no new one.
     pub score: Option<f64>,
+    /// What the final model takes to be used; none where it is no new one.
+    pub measures: Option<Measures>,
+    /// Measured seconds that it takes to predict a row of many, on one thread.
+    pub measured_predict_time: Option<f64>,
+    /// The least that candidates beyond the limits took.
+    pub least_beyond: Option<Measures>,
     /// The model file.
     pub model: Option<PathBuf>,
     /// The run directory.
@@ -139,9 +152,7 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     let limit = config.study.time_limit();
     let end = limit.map(|limit| start + limit);
     let mut keeper = match (&built.table, &config.out) {
-        (Some(table), Some(out)) => {
-            Some(Keeper::start(table.training().clone(), table.metric(), config.seed, out.clone(), config.ensemble)?)
-        }
+        (Some(table), Some(out)) => Some(Keeper::start(table, config.seed, out.clone(), config.ensemble)?),
         _ => None,
     };
     // Made late, so that a run that cannot begin leaves nothing behind.
@@ -192,16 +203,26 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     let outcome = study.run(signals.token())?;
     drop(progress);
 
-    let mut made = keeper.as_ref().map(Keeper::first);
-    let mut score = None;
+    let mut made = keeper.as_ref().map(|keeper| Made::nothing(keeper.first()));
+    let mut measured = None;
     if let (Some(keeper), Some(_)) = (&keeper, outcome.best()) {
         // After a signal the user waits: a second is spent on the better model, no more.
         let interrupted = signals.token().is_cancelled();
         let until = if interrupted { Some(Instant::now() + Duration::from_secs(1)) } else { end.map(|end| end - WRITING) };
-        let cancel = if interrupted { automl_core::Cancel::new() } else { signals.token().clone() };
+        let cancel = if interrupted { Cancel::new() } else { signals.token().clone() };
         built.table.iter().for_each(|table| table.release());
-        let (what, honest) = keeper.finish(until, &cancel, evaluation_seed)?;
-        (made, score) = (Some(what), honest);
+        let found = keeper.finish(until, &cancel, evaluation_seed)?;
+        if let (Some(table), Some(model)) = (&built.table, &found.model) {
+            measured = table.measured_predict_time(model, &cancel.child(until));
+            if let (Some(chosen_by), Some(honest), Final::Ensemble { .. }) = (found.chosen_by, found.score, found.what)
+                && let Some(why) = overfitted(table.metric(), table.training().rows(), chosen_by, honest)
+            {
+                output::note(&format!("warning: {why}"));
+            }
+        } else if keeper.limited() {
+            output::note("warning: no model is within the limits once it is fitted on all rows; the model file is as it was");
+        }
+        made = Some(found);
     }
     if let Ended::Journal(error) = &outcome.ended {
         output::note(&format!("warning: the journal could not be written any more, so the run ended early: {error}"));
@@ -210,14 +231,32 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         ended: ended(&outcome.ended).to_owned(),
         trials: outcome.trials,
         objectives,
-        made,
-        score,
+        made: made.as_ref().map(|made| made.what),
+        score: made.as_ref().and_then(|made| made.score),
+        measures: made.as_ref().and_then(|made| made.measures),
+        measured_predict_time: measured,
+        least_beyond: built.table.as_ref().and_then(|table| table.least_beyond()),
         model: keeper.and(config.out),
         run_dir,
         code: signals.exit_code(0),
         shared: built.table.map(|table| table.cache_stats()),
         peak_memory: memory::peak(),
         seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// What to tell where the rows that chose the members of an ensemble make it look clearly better than it is: by more than chance makes
+/// of so many rows, and by more than a user would overlook.
+fn overfitted(metric: Metric, rows: usize, chosen_by: f64, honest: f64) -> Option<String> {
+    let chance = 1.0 / (rows.max(1) as f64).sqrt();
+    // Scores have a scale of their own; errors have that of the target.
+    let scale = if metric.maximize() { 1.0 } else { honest.abs() };
+    let gap = if metric.maximize() { chosen_by - honest } else { honest - chosen_by };
+    (gap > scale * chance.max(OVERFITTED)).then(|| {
+        format!(
+            "validation looks overfitted: {metric} is {chosen_by:.4} on the rows that chose the model, and {honest:.4} on rows that did \
+             not; believe the second, and search less (`--ensemble 1`, fewer trials) or get more rows"
+        )
     })
 }
 
@@ -304,4 +343,19 @@ pub fn fresh_dir(name: &str) -> Option<PathBuf> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clear_gap_in_the_wrong_direction_is_told() {
+        let told = |metric, rows, chosen_by, honest| overfitted(metric, rows, chosen_by, honest).is_some();
+        assert!(told(Metric::BalancedAccuracy, 2_000, 0.90, 0.86));
+        assert!(!told(Metric::BalancedAccuracy, 100, 0.90, 0.86), "a few rows do that by chance");
+        assert!(!told(Metric::BalancedAccuracy, 1_000_000, 0.90, 0.88), "nobody minds");
+        assert!(!told(Metric::BalancedAccuracy, 2_000, 0.86, 0.90));
+        assert!(told(Metric::Rmse, 2_000, 90.0, 100.0) && !told(Metric::Rmse, 2_000, 100.0, 90.0));
+    }
 }

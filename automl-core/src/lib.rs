@@ -16,6 +16,7 @@ pub mod hash;
 pub mod journal;
 mod notation;
 pub mod operator;
+pub mod pareto;
 pub mod registry;
 pub mod space;
 pub mod strategy;

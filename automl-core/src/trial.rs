@@ -71,6 +71,11 @@ impl Trial {
         if self.state == State::Complete { self.losses.first().copied() } else { None }
     }
 
+    /// The losses of a complete trial, one an objective.
+    pub fn losses(&self) -> Option<&[f64]> {
+        if self.state == State::Complete && !self.losses.is_empty() { Some(&self.losses) } else { None }
+    }
+
     /// The first loss of a complete trial at full fidelity: a result of the study. What less effort finds is only a hint, and its
     /// losses cannot be compared with those of full effort.
     pub fn full_loss(&self) -> Option<f64> {

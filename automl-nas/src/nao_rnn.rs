@@ -59,11 +59,9 @@ plugin! {
             let mut ask = Asker::new(self.points(), choose);
             let mut nodes = vec![Node::new("input", [])];
             for node in 0..self.nodes {
-                let reads = match node {
-                    0 => 0,
-                    // Node `n` of the cell is node `n + 1` of the genotype.
-                    _ => ask.option(2 * node - 1, &(0..MOST_NODES - 1).map(|earlier| earlier < node).collect::<Vec<_>>(), None)? + 1,
-                };
+                // Node `n` of the cell is node `n + 1` of the genotype; the first one reads the input.
+                let earlier: Vec<bool> = (0..MOST_NODES - 1).map(|earlier| earlier < node).collect();
+                let reads = if node == 0 { 0 } else { ask.option(2 * node - 1, &earlier, None)? + 1 };
                 let activation = ask.option(2 * node, &[true; ACTIVATIONS.len()], None)?;
                 nodes.push(Node::new(ACTIVATIONS.get(activation).copied().unwrap_or_default(), [reads]));
             }

@@ -7,6 +7,7 @@
 use automl_core::Cancel;
 
 use crate::evaluator::score;
+use crate::limits::{Limits, Measures};
 use crate::metrics::Metric;
 use crate::operator::Target;
 use crate::pipeline::take_weights;
@@ -40,6 +41,10 @@ pub struct Candidates<'a> {
     pub weights: Option<&'a [f32]>,
     /// For each candidate its predictions row by row, as wide as the target. The first is the one to start from.
     pub predictions: &'a [&'a [f32]],
+    /// What each candidate takes as a part of the model, in the same order; may be empty where nothing is limited.
+    pub measures: &'a [Measures],
+    /// The most that the members may take together; the first candidate is taken whatever it takes.
+    pub limits: Limits,
 }
 
 impl Candidates<'_> {
@@ -80,6 +85,10 @@ impl Candidates<'_> {
         score(self.metric, &self.truth.take(&rows), &blended, weights.as_deref()).ok()
     }
 
+    fn measures_of(&self, index: usize) -> Measures {
+        self.measures.get(index).copied().unwrap_or_default()
+    }
+
     fn select_on(&self, rows: &[u32], cancel: &Cancel) -> Ensemble {
         let width = self.truth.width();
         let judge = Judge::new(self, rows);
@@ -87,6 +96,7 @@ impl Candidates<'_> {
         let alone = || Ensemble { weights: one_hot(0, members.len()), factors: Vec::new() };
         let Some(first) = members.first() else { return alone() };
         let mut counts = vec![0_u32; members.len()];
+        let mut taken = Measures::default();
         let (mut sum, mut best) = (vec![0.0_f32; first.len()], (f64::INFINITY, counts.clone()));
         let mut blend = vec![0.0; first.len()];
         for draw in 1..=DRAWS {
@@ -97,6 +107,9 @@ impl Candidates<'_> {
                 if cancel.is_cancelled() {
                     break;
                 }
+                if draw > 1 && counts[index] == 0 && !self.limits.allow(taken + self.measures_of(index)) {
+                    continue;
+                }
                 for ((to, sum), value) in blend.iter_mut().zip(&sum).zip(&members[index]) {
                     *to = (sum + value) / draw as f32;
                 }
@@ -106,6 +119,9 @@ impl Candidates<'_> {
                 }
             }
             let Some((loss, index)) = found else { break };
+            if counts[index] == 0 {
+                taken = taken + self.measures_of(index);
+            }
             counts[index] += 1;
             sum.iter_mut().zip(&members[index]).for_each(|(sum, value)| *sum += value);
             if loss < best.0 {
@@ -238,12 +254,46 @@ mod tests {
         let shifted = |by: f32| (0..60).map(|row| row as f32 + by + (row % 7) as f32 * by * 0.1).collect::<Vec<f32>>();
         let (high, low, poor) = (shifted(1.0), shifted(-1.1), shifted(9.0));
         let predictions: [&[f32]; 3] = [&high, &low, &poor];
-        let candidates = Candidates { metric: Metric::Rmse, truth: &truth, weights: None, predictions: &predictions };
+        let candidates = Candidates {
+            metric: Metric::Rmse,
+            truth: &truth,
+            weights: None,
+            predictions: &predictions,
+            measures: &[],
+            limits: Limits::default(),
+        };
         let ensemble = candidates.select(&Cancel::new());
         assert!(ensemble.weights[0] > 0.4 && ensemble.weights[1] > 0.4 && ensemble.weights[2] == 0.0, "{ensemble:?}");
         assert_eq!(ensemble.weights.iter().sum::<f32>(), 1.0);
         let honest = candidates.honest_score(&[20, 20, 20], &Cancel::new()).unwrap();
         assert!(honest < 0.2, "{honest}");
+    }
+
+    #[test]
+    fn members_keep_to_the_limits_together() {
+        let truth = Target::Values((0..60).map(f64::from).collect());
+        let shifted = |by: f32| (0..60).map(|row| row as f32 + by).collect::<Vec<f32>>();
+        let (high, low, lower) = (shifted(1.0), shifted(-1.0), shifted(-2.0));
+        let predictions: [&[f32]; 3] = [&high, &low, &lower];
+        let of = |model_size: f64| Measures { predict_time: 1e-6, model_size };
+        let select = |limits: Limits| {
+            let measures = [of(4e6), of(4e6), of(1e6)];
+            let parts = Candidates {
+                metric: Metric::Rmse,
+                truth: &truth,
+                weights: None,
+                predictions: &predictions,
+                measures: &measures,
+                limits,
+            };
+            parts.select(&Cancel::new()).weights
+        };
+        assert_eq!(select(Limits::default()), [0.5, 0.5, 0.0], "the best pair");
+        let small = Limits { model_size: "5MB".parse().ok(), ..Limits::default() };
+        let weights = select(small);
+        assert!(weights[1] == 0.0 && weights[2] > 0.2, "the pair that fits: {weights:?}");
+        let quick = Limits { predict_time: "1us".parse().ok(), ..Limits::default() };
+        assert_eq!(select(quick), [1.0, 0.0, 0.0]);
     }
 
     #[test]
@@ -255,7 +305,15 @@ mod tests {
         let truth = Target::Classes { codes, classes: 2 };
         let select = |metric| {
             let predictions: [&[f32]; 1] = [&values];
-            Candidates { metric, truth: &truth, weights: None, predictions: &predictions }.select(&Cancel::new())
+            Candidates {
+                metric,
+                truth: &truth,
+                weights: None,
+                predictions: &predictions,
+                measures: &[],
+                limits: Limits::default(),
+            }
+            .select(&Cancel::new())
         };
         let ensemble = select(Metric::BalancedAccuracy);
         let score = score(Metric::BalancedAccuracy, &truth, &ensemble.blend(&[&values], 2), None).unwrap();
@@ -269,7 +327,14 @@ mod tests {
         let cancel = Cancel::new();
         cancel.cancel();
         let values: [&[f32]; 2] = [&[1.0, 2.0], &[2.0, 1.0]];
-        let candidates = Candidates { metric: Metric::Rmse, truth: &truth, weights: None, predictions: &values };
+        let candidates = Candidates {
+            metric: Metric::Rmse,
+            truth: &truth,
+            weights: None,
+            predictions: &values,
+            measures: &[],
+            limits: Limits::default(),
+        };
         assert_eq!(candidates.select(&cancel).weights, [1.0, 0.0]);
         assert_eq!(candidates.honest_score(&[1, 1], &cancel), None);
     }

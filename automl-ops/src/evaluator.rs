@@ -9,14 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use automl_core::hash::StableHash;
-use automl_core::{Cancel, Direction, EvalContext, Evaluation, Evaluator, Genotype, Objective, Price, SearchSpace, Stop, plugin};
+use automl_core::{Cancel, EvalContext, Evaluation, Evaluator, Genotype, Objective, Price, SearchSpace, Stop, Stopwatch, plugin};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::Shape;
 use crate::frame::Frame;
+use crate::goal::{Goal, MODEL_SIZE, PREDICT_TIME};
+use crate::limits::{FileSize, Limits, Measures, RowTime};
 use crate::metrics::{Metric, MetricError, Predictions, Task, Truth};
+use crate::model::{About, Model};
 use crate::operator::Target;
 use crate::pipeline::{self, Cache, CacheStats, Part, Pipeline, PipelineError, Shared, take_weights};
 use crate::space::PipelineSpace;
@@ -106,11 +109,27 @@ pub struct Tabular {
     pub task: Option<Task>,
     /// The score to improve; balanced accuracy or RMSE where absent.
     pub metric: Option<Metric>,
+    /// What is improved at once: metrics, `predict_time` (declared seconds a row) and `model_size` (bytes). The first is a metric:
+    /// it says which candidate is the best, and what the final model is joined by. Where empty: `metric` alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub objectives: Vec<Goal>,
+    /// The longest time to predict a row, as declared, of a candidate and of the final model: `50us`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub max_predict_time: Option<RowTime>,
+    /// The largest size of a model file, of a candidate and of the final model: `5MB`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub max_model_size: Option<FileSize>,
     /// How candidates are validated.
     pub validation: Validation,
     /// The column that says how much each row counts, when fitting and when scoring; it is no feature.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
+    /// Columns that are no features.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drop: Vec<String>,
     /// Types of columns, where the values would suggest another.
     pub types: BTreeMap<String, ColumnType>,
 }
@@ -122,8 +141,12 @@ impl Default for Tabular {
             target: "target".into(),
             task: None,
             metric: None,
+            objectives: Vec::new(),
+            max_predict_time: None,
+            max_model_size: None,
             validation: Validation::Auto,
             weights: None,
+            drop: Vec::new(),
             types: BTreeMap::new(),
         }
     }
@@ -137,8 +160,29 @@ impl Tabular {
     /// # Errors
     /// [`crate::table::DataError`].
     pub fn read(&self) -> Result<Training, crate::table::DataError> {
-        let options = ReadOptions { types: self.types.clone(), ..ReadOptions::default() };
+        let options = ReadOptions { types: self.types.clone(), drop: self.drop.clone(), ..ReadOptions::default() };
         Training::read(&self.train, &self.target, self.weights.as_deref(), self.task, &options)
+    }
+
+    /// The evaluator of a table that was read; see [`TabularEvaluator::new`].
+    ///
+    /// # Errors
+    /// A metric of another task, objectives that contradict each other, or a validation that makes no sense.
+    pub fn evaluator(&self, training: Arc<Training>, workers: usize) -> Result<TabularEvaluator, Problem> {
+        let limits = Limits { predict_time: self.max_predict_time, model_size: self.max_model_size };
+        let metric = self.first_metric()?;
+        TabularEvaluator::new(training, metric, self.validation, workers)?.aiming(&self.objectives, limits)
+    }
+
+    /// The metric that decides; none where the task says it.
+    fn first_metric(&self) -> Result<Option<Metric>, Problem> {
+        let bad = |problem: &str| automl_core::Error::config("evaluator.objectives", problem);
+        match self.objectives.first() {
+            None => Ok(self.metric),
+            Some(Goal::Metric(first)) if self.metric.is_none_or(|metric| metric == *first) => Ok(Some(*first)),
+            Some(Goal::Metric(_)) => Err(bad("the first objective is another than `metric`; leave `metric` out").into()),
+            Some(_) => Err(bad("the first objective must be a metric, such as `balanced_accuracy` or `rmse`").into()),
+        }
     }
 }
 
@@ -146,12 +190,12 @@ plugin! {
     "tabular",
     impl EvaluatorConfig for Tabular {
         fn build(&self, workers: usize) -> Result<Arc<dyn Evaluator>, Problem> {
-            Ok(Arc::new(TabularEvaluator::new(Arc::new(self.read()?), self.metric, self.validation, workers)?))
+            Ok(Arc::new(self.evaluator(Arc::new(self.read()?), workers)?))
         }
 
         fn space(&self) -> Result<Option<Arc<dyn SearchSpace>>, Problem> {
             let training = self.read()?;
-            let metric = self.metric.unwrap_or(training.task().default_metric());
+            let metric = self.first_metric()?.unwrap_or(training.task().default_metric());
             Ok(Some(Arc::new(PipelineSpace::fitting(&training, metric)?)))
         }
     }
@@ -161,6 +205,13 @@ plugin! {
 pub struct TabularEvaluator {
     training: Arc<Training>,
     metric: Metric,
+    /// The metric first.
+    goals: Vec<Goal>,
+    limits: Limits,
+    /// Bytes of a model file that holds no pipeline.
+    base: f64,
+    /// The least of each measure among the candidates that were beyond the limits.
+    least: Mutex<Option<Measures>>,
     splits: Splits,
     folds: Mutex<BTreeMap<(u64, u64), Folds>>,
     cache: Cache,
@@ -201,6 +252,8 @@ pub struct Validated {
     pub rows: Vec<u32>,
     /// How many of them each fold holds out, in order; folds that were drawn again hold out the same rows again.
     pub folds: Vec<usize>,
+    /// The declared time of one of the pipelines, and what the first of them adds to a model file.
+    pub measures: Measures,
 }
 
 impl Validated {
@@ -236,8 +289,79 @@ impl TabularEvaluator {
         let splits = validation.resolve(training.rows(), training.x.columns().len());
         let cache = Cache::new(cache_bytes(&training));
         let shape = pipeline::shape(&training.x, &training.y);
-        let folds = Mutex::default();
-        Ok(Self { training, metric, splits, folds, cache, shape, pools: Mutex::new(pools?), threads })
+        let empty = Model::constant(About::new(&training, metric, None, 0), &training.y);
+        let base = empty.file_bytes().unwrap_or_default() as f64;
+        let (folds, pools, least) = (Mutex::default(), Mutex::new(pools?), Mutex::default());
+        let (goals, limits) = (vec![Goal::Metric(metric)], Limits::default());
+        Ok(Self { training, metric, goals, limits, base, least, splits, folds, cache, shape, pools, threads })
+    }
+
+    /// The same with several objectives, of which the first is the metric, and with limits. No objectives: the metric alone.
+    ///
+    /// # Errors
+    /// An objective of another task, or one that is named twice.
+    pub fn aiming(self, objectives: &[Goal], limits: Limits) -> Result<Self, Problem> {
+        let bad = |problem: String| automl_core::Error::config("evaluator.objectives", problem);
+        for (index, goal) in objectives.iter().enumerate() {
+            if objectives[..index].contains(goal) {
+                return Err(bad(format!("`{}` is named twice", goal.name())).into());
+            }
+            if matches!(goal, Goal::Metric(metric) if metric.task() != self.training.task()) {
+                return Err(
+                    bad(format!("`{}` does not fit the target `{}`", goal.name(), self.training.target_column.name)).into()
+                );
+            }
+        }
+        let goals = if objectives.is_empty() { self.goals } else { objectives.to_vec() };
+        Ok(Self { goals, limits, ..self })
+    }
+
+    /// What a candidate and the final model may take.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// What a model file takes that holds no pipeline.
+    pub fn base(&self) -> Measures {
+        Measures { predict_time: 0.0, model_size: self.base }
+    }
+
+    /// Of the candidates that were beyond the limits, the least time and the least size found, each by itself.
+    pub fn least_beyond(&self) -> Option<Measures> {
+        *self.least.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses what is beyond the limits, and notes how near it came.
+    fn within(&self, measures: Measures) -> Result<(), Stop> {
+        let Some(problem) = self.limits.problem(measures) else { return Ok(()) };
+        let mut least = self.least.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = least.unwrap_or(Measures { predict_time: f64::INFINITY, model_size: f64::INFINITY });
+        // A candidate that was refused before it was fitted has no size.
+        let size = if measures.model_size > 0.0 { measures.model_size } else { f64::INFINITY };
+        *least = Some(Measures {
+            predict_time: known.predict_time.min(measures.predict_time),
+            model_size: known.model_size.min(size),
+        });
+        Err(Stop::Infeasible(problem))
+    }
+
+    /// Measured seconds that a model of this table takes to predict one row, in a batch of up to 1,000 on one thread: the least of
+    /// a few tries. For the reader; none where it cannot be measured.
+    pub fn measured_predict_time(&self, model: &Model, cancel: &Cancel) -> Option<f64> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().ok()?;
+        let rows: Vec<u32> = (0..self.training.rows().min(1_000) as u32).collect();
+        let part = self.training.x.take(&rows);
+        let mut best = f64::INFINITY;
+        let begin = Stopwatch::start();
+        for _ in 0..5 {
+            let once = Stopwatch::start();
+            pool.install(|| model.pipelines().try_for_each(|pipeline| pipeline.predict(&part, cancel).map(drop))).ok()?;
+            best = best.min(once.seconds());
+            if begin.seconds() > 0.02 {
+                break;
+            }
+        }
+        Some(best / rows.len().max(1) as f64).filter(|seconds| seconds.is_finite())
     }
 
     /// What the candidates shared so far.
@@ -368,8 +492,7 @@ impl TabularEvaluator {
     }
 
     fn objective(&self) -> Objective {
-        let direction = if self.metric.maximize() { Direction::Maximize } else { Direction::Minimize };
-        Objective { name: self.metric.name().to_owned(), direction }
+        Goal::Metric(self.metric).objective()
     }
 
     fn score(&self, metric: Metric, rows: &[u32], predictions: &[f32]) -> Result<f64, MetricError> {
@@ -410,7 +533,7 @@ fn stop(error: PipelineError) -> Stop {
 
 impl Evaluator for TabularEvaluator {
     fn objectives(&self) -> Vec<Objective> {
-        vec![self.objective()]
+        self.goals.iter().map(|goal| goal.objective()).collect()
     }
 
     fn price(&self, genotype: &Genotype, fidelity: f64) -> Option<Price> {
@@ -427,11 +550,16 @@ impl Evaluator for TabularEvaluator {
 
     fn evaluate(&self, genotype: &Genotype, cx: &mut dyn EvalContext) -> Result<Evaluation, Stop> {
         let (seed, cancel) = (cx.seed(), cx.cancel().clone());
+        let predict_time = pipeline::row_seconds(genotype, self.shape).unwrap_or_default();
+        // The time is known before anything is fitted.
+        self.within(Measures { predict_time, model_size: 0.0 })?;
         let folds = self.folds(seed, cx.fidelity());
         if folds.is_empty() {
             return Err(Stop::Infeasible("the table has too few rows to hold any out".into()));
         }
-        let mut found = Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new(), folds: Vec::new() };
+        let measures = Measures { predict_time, model_size: 0.0 };
+        let mut found =
+            Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new(), folds: Vec::new(), measures };
         let (mut by_fold, mut cut, mut covered) = (Vec::new(), 0, 0);
         let mut left = folds.as_slice();
         while !left.is_empty() {
@@ -440,6 +568,10 @@ impl Evaluator for TabularEvaluator {
             for (fold, fitted) in wave.iter().zip(self.on_pool(|| self.fit_folds(genotype, wave, rest.len(), seed, &cancel))) {
                 let FittedFold { pipeline, predictions, cut: early } = fitted?;
                 cut += u32::from(early);
+                if found.folds.is_empty() {
+                    found.measures.model_size = pipeline.file_bytes() as f64;
+                    self.within(found.measures + self.base())?;
+                }
                 if let Ok(score) = self.score(self.metric, &fold.rows, &predictions) {
                     let told = cx.report(found.folds.len() as u64, &[self.objective().loss(score)]);
                     // With the last fold done, nothing is left to stop.
@@ -464,14 +596,21 @@ impl Evaluator for TabularEvaluator {
             Metric::RocAuc if !by_fold.is_empty() => by_fold.iter().sum::<f64>() / by_fold.len() as f64,
             metric => self.score(metric, &found.rows, &found.predictions).map_err(|error| Stop::Failed(error.to_string()))?,
         };
-        let others = Metric::ALL.into_iter().filter(|metric| metric.task() == self.training.task() && *metric != Metric::RocAuc);
+        // The area under a curve takes a sort, and means less over all folds at once.
+        let wanted = |metric: Metric| metric != Metric::RocAuc || self.goals.contains(&Goal::Metric(metric));
+        let others = Metric::ALL.into_iter().filter(|metric| metric.task() == self.training.task() && wanted(*metric));
         let mut metrics: BTreeMap<String, f64> = others
             .filter_map(|metric| Some((metric.name().to_owned(), self.score(metric, &found.rows, &found.predictions).ok()?)))
             .collect();
         metrics.insert(self.metric.name().to_owned(), score);
+        metrics.insert(PREDICT_TIME.to_owned(), predict_time);
+        metrics.insert(MODEL_SIZE.to_owned(), self.base + found.measures.model_size);
         if cut > 0 {
             metrics.insert("folds_cut_by_time".to_owned(), f64::from(cut));
         }
-        Ok(Evaluation { losses: vec![self.objective().loss(score)], metrics, artifact: Some(Arc::new(found)) })
+        let of_goal = |goal: &Goal| Some(goal.objective().loss(*metrics.get(goal.name())?));
+        let losses: Option<Vec<f64>> = self.goals.iter().map(of_goal).collect();
+        let losses = losses.ok_or_else(|| Stop::Failed("an objective is undefined on the rows held out".into()))?;
+        Ok(Evaluation { losses, metrics, artifact: Some(Arc::new(found)) })
     }
 }

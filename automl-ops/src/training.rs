@@ -53,6 +53,14 @@ impl Training {
             options.types.insert(target.to_owned(), ColumnType::Category);
             read = table::read(path, &options)?;
         }
+        for name in &options.drop {
+            if name == target {
+                let problem = "it is the target".to_owned();
+                return Err(DataError::Drop { file: read.name, column: name.clone(), problem });
+            }
+            read.column(name)?;
+        }
+        read.columns.retain(|column| !options.drop.contains(&column.name));
         Self::new(read, target, weights, task)
     }
 

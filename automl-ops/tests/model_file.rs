@@ -112,6 +112,18 @@ fn every_operator_predicts_the_same_after_writing_and_loading() {
 }
 
 #[test]
+fn what_pipelines_add_to_a_file_is_known_before_it_is_written() {
+    for task in [Task::Classification, Task::Regression] {
+        let model = model(task);
+        let file = bytes_of(&model).len() as f64;
+        assert_eq!(model.file_bytes().unwrap() as f64, file, "counted exactly");
+        let empty = bytes_of(&Model::new(model.about.clone(), Vec::new())).len();
+        let counted = (empty + model.pipelines().map(Pipeline::file_bytes).sum::<usize>()) as f64;
+        assert!((counted / file - 1.0).abs() < 0.1, "{counted} {file}");
+    }
+}
+
+#[test]
 fn a_long_table_is_predicted_as_a_short_one() {
     let training = training(40, Task::Classification, 1);
     let steps = ["one_hot", "impute", "row_statistics", "random_forest"];

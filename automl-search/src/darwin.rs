@@ -7,7 +7,8 @@
 //! - **The vendor's manual**: optimisation follows evolution, on each of the best graphs by itself; the first sample is the
 //!   defaults, then come 20 initial samples and as many guided ones.
 //! - **Ours**: the two are interleaved, since a budget of time has no end that a strategy could know; what evolution tried of a
-//!   graph counts among its samples; graphs so cheap that a guided proposal takes as long as a trial are left to mutation.
+//!   graph counts among its samples; graphs so cheap that a guided proposal takes as long as a trial are left to mutation;
+//!   several objectives are tuned in directions drawn at random (ParEGO).
 //!
 //! The evolution is [`GraphEvolution`] with all its plugins, the surrogates are those of [`Bayes`](crate::Bayes). On a space that
 //! is no space of graphs, the whole of it is tuned.
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::bayes::{Model, Observation, Scope, Surrogate};
 use crate::fresh::{Fresh, Told, learnt_loss, skeleton};
 use crate::graph_evolution::GraphEvolution;
+use crate::scalar::Scalar;
 use crate::settings::{at_least_one, inside};
 
 /// Evolution of graphs, with Bayesian optimisation of the hyperparameters of the best ones.
@@ -32,7 +34,7 @@ use crate::settings::{at_least_one, inside};
 /// A share `tune` of the proposals tunes one of the best graphs: at its defaults, then at random until it has `initial`
 /// samples, then where the surrogate expects the greatest improvement. All others come from `evolution`, and so do those whose
 /// graph is expected to take less than 50 ms: a guided proposal would take as long itself. The origin of a tuned trial is `tune`.
-/// Sees the first objective alone.
+/// With several objectives each of these proposals weighs them anew, at random.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(crate = "automl_core::schemars")]
@@ -96,8 +98,10 @@ struct Running {
 struct Sample {
     id: u64,
     genotype: Genotype,
-    /// As a model learns it.
+    /// As a model learns it, where there is one objective.
     loss: f64,
+    /// All of a complete one.
+    losses: Vec<f64>,
     complete: bool,
 }
 
@@ -114,11 +118,22 @@ struct Graph {
 impl Running {
     /// A proposal that tunes one of the best graphs; none where there is nothing to tune, or nothing new.
     fn tune(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Option<Proposal>> {
-        let mut best: Vec<&Graph> = self.graphs.values().filter(|graph| graph.best.is_finite()).collect();
-        best.sort_by(|a, b| a.best.total_cmp(&b.best).then(a.at.cmp(&b.at)));
+        let complete = self.trials.iter().filter(|sample| sample.complete);
+        let scalar = Scalar::draw(complete.map(|sample| sample.losses.as_slice()), rng);
+        let loss = |sample: &Sample| match &scalar {
+            Some(scalar) if sample.complete => scalar.loss(&sample.losses),
+            Some(_) => f64::INFINITY,
+            None => sample.loss,
+        };
+        let known = self.graphs.values().filter(|graph| graph.best.is_finite());
+        let mut best: Vec<(f64, usize, &Graph)> = match &scalar {
+            None => known.map(|graph| (graph.best, graph.at, graph)).collect(),
+            Some(_) => known.map(|graph| self.champion(graph, &loss)).collect(),
+        };
+        best.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         best.truncate(self.config.graphs);
-        let Some(graph) = best.get(rng.random_range(0..best.len().max(1))) else { return Ok(None) };
-        let champion = &self.trials[graph.at];
+        let Some(&(_, at, graph)) = best.get(rng.random_range(0..best.len().max(1))) else { return Ok(None) };
+        let champion = &self.trials[at];
         let space = self.told.space.as_ref();
         let base = space.trace(&champion.genotype)?;
         let is_cheap = ask.prices.price(&champion.genotype, 1.0).is_some_and(|price| price.seconds < CHEAP);
@@ -128,16 +143,26 @@ impl Running {
         let fresh = self.told.fresh(ask);
         let found = match self.at_defaults(&champion.genotype).filter(|genotype| fresh.is(genotype)) {
             Some(defaults) => Some(defaults),
-            None => self.guided(graph, &base, ask, &fresh, rng)?,
+            None => self.guided(graph, at, &loss, &base, ask, &fresh, rng)?,
         };
         let origin = Origin { by: "tune".into(), parents: vec![champion.id], note: None };
         Ok(found.map(|genotype| Proposal::new(genotype, origin)))
     }
 
+    /// The best loss of a graph, and the place of its sample.
+    fn champion<'a>(&self, graph: &'a Graph, loss: &dyn Fn(&Sample) -> f64) -> (f64, usize, &'a Graph) {
+        let losses = graph.samples.iter().map(|&at| (loss(&self.trials[at]), at));
+        let (best, at) = losses.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((graph.best, graph.at));
+        (best, at, graph)
+    }
+
     /// The candidate of the graph from which the surrogate expects most; a random one while it has few samples.
+    #[expect(clippy::too_many_arguments, reason = "what a surrogate learns from, and what its proposal must respect")]
     fn guided(
         &self,
         graph: &Graph,
+        champion: usize,
+        loss: &dyn Fn(&Sample) -> f64,
         base: &[Step],
         ask: &Ask<'_>,
         fresh: &Fresh<'_>,
@@ -148,13 +173,13 @@ impl Running {
         let scope = Scope { space, free: &free, base };
         let skip = graph.samples.len().saturating_sub(SAMPLES);
         // The best sample is always among them.
-        let used = graph.samples.iter().copied().enumerate().filter(|(rank, at)| *rank >= skip || *at == graph.at);
+        let used = graph.samples.iter().copied().enumerate().filter(|(rank, at)| *rank >= skip || *at == champion);
         let mut observations = Vec::new();
         for sample in used.filter_map(|(_, at)| self.trials.get(at)) {
             let trace = space.trace(&sample.genotype)?;
-            observations.push(Observation { id: sample.id, trace, loss: sample.loss, complete: sample.complete });
+            observations.push(Observation { id: sample.id, trace, loss: loss(sample), complete: sample.complete });
         }
-        let own = skeleton(&self.trials[graph.at].genotype);
+        let own = skeleton(&self.trials[champion].genotype);
         let kin = ask.pending.iter().filter(|pending| skeleton(&pending.genotype) == own);
         let pending = kin.map(|pending| space.trace(&pending.genotype)).collect::<Result<Vec<_>>>()?;
         if observations.len() >= self.config.initial
@@ -205,7 +230,9 @@ impl Strategy for Running {
         // Evaluated again, with more effort: the last word counts.
         graph.samples.retain(|&sample| self.trials[sample].genotype != trial.genotype);
         let loss = learnt_loss(trial, graph.best);
-        self.trials.push(Sample { id: trial.id, genotype: trial.genotype.clone(), loss, complete: trial.loss().is_some() });
+        let losses = trial.losses().unwrap_or_default().to_vec();
+        let complete = trial.loss().is_some();
+        self.trials.push(Sample { id: trial.id, genotype: trial.genotype.clone(), loss, losses, complete });
         graph.samples.push(at);
         let complete = graph.samples.iter().copied().filter(|&sample| self.trials[sample].complete);
         let best = complete.min_by(|&a, &b| self.trials[a].loss.total_cmp(&self.trials[b].loss));
@@ -220,12 +247,18 @@ mod tests {
 
     use super::*;
     use crate::random::Random;
-    use crate::testing::{Run, distance, mean_best, pool_space};
+    use crate::testing::{Run, distance, mean_area, mean_best, pool_space};
 
     #[test]
     fn beats_random_search() {
         let (darwin, random) = (mean_best(&Darwin::default()), mean_best(&Random {}));
         assert!(darwin < 0.8 * random, "{darwin} {random}");
+    }
+
+    #[test]
+    fn several_objectives_give_a_wider_front_than_random_search() {
+        let (darwin, random) = (mean_area(&Darwin::default()), mean_area(&Random {}));
+        assert!(darwin > 1.1 * random, "{darwin} {random}");
     }
 
     #[test]

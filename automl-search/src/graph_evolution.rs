@@ -9,6 +9,7 @@
 //! - **Ours**: what each mutation does in detail, the tournament's size, all defaults here, mutation of parameters beside that of
 //!   structure, avoiding duplicates, the adaptive mix, thrift, niches, and the steady state: each proposal is made from all that
 //!   was told so far, and `keepbest` is a pool of the best distinct candidates instead of copies from one generation to the next.
+//!   With several objectives "best" is the order of NSGA-II ([`automl_core::pareto`]).
 //!   No figure of the paper is claimed to be reproduced.
 //!
 //! On a space that is no space of graphs it mutates with `mutation_point` and crosses with `uniform`.
@@ -18,7 +19,9 @@ use std::sync::Arc;
 
 use automl_core::rand::{Rng, RngExt};
 use automl_core::schemars::JsonSchema;
-use automl_core::{Ask, Crossover, Error, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trial, plugin};
+use automl_core::{
+    Ask, Crossover, Error, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trial, pareto, plugin,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::credit::Credit;
@@ -32,8 +35,8 @@ use crate::settings::at_least_one;
 /// Random until `initial` trials were told, however they ended; starts count like any trial. From then on each proposal is
 /// random with probability `random`, a child of two parents with probability `heredity`, and a mutated parent otherwise.
 /// Parents win tournaments among the best `population` distinct candidates of all that were told. A child that was tried before,
-/// or that `thrift` finds too dear, is made anew, up to 10 times. The origin of a trial names the mutation or crossover. Sees the
-/// first objective alone.
+/// or that `thrift` finds too dear, is made anew, up to 10 times. The origin of a trial names the mutation or crossover. With
+/// several objectives members are ordered as in NSGA-II: by fronts, and within a front the less crowded first.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(crate = "automl_core::schemars")]
@@ -124,14 +127,14 @@ struct Running {
     crossover: Arc<dyn Crossover>,
     cross_name: String,
     told: Told,
-    /// The best distinct candidates, best first; the earlier of equals.
+    /// The best distinct candidates, best first; the earlier of equals. Several objectives: in the order of NSGA-II.
     members: Vec<Member>,
     credit: Credit,
 }
 
 struct Member {
     id: u64,
-    loss: f64,
+    losses: Vec<f64>,
     hash: u64,
     /// The graph without its parameters.
     graph: u64,
@@ -216,9 +219,9 @@ impl Strategy for Running {
         let hash = self.told.tell(trial);
         if trial.duplicate_of.is_none() {
             // Evaluated again, with more effort: the last word counts, for better or worse.
-            self.members.retain(|member| member.hash != hash || Some(member.loss) == trial.loss());
+            self.members.retain(|member| member.hash != hash || Some(member.losses.as_slice()) == trial.losses());
         }
-        let place = trial.loss().and_then(|loss| self.enter(loss, hash, trial));
+        let place = trial.losses().and_then(|losses| self.enter(losses, hash, trial));
         let by = trial.origin.by.as_str();
         let own = by == "random" || by == self.cross_name || self.mix.knows(by);
         if self.config.adaptive && own && trial.duplicate_of.is_none() {
@@ -229,15 +232,25 @@ impl Strategy for Running {
 }
 
 impl Running {
+    /// Best first; equals keep their order, so that the earlier comes first.
+    fn sort(&mut self) {
+        let losses: Vec<&[f64]> = self.members.iter().map(|member| member.losses.as_slice()).collect();
+        let mut places = vec![0; losses.len()];
+        pareto::order(&losses).into_iter().enumerate().for_each(|(place, index)| places[index] = place);
+        let mut members: Vec<(usize, Member)> = places.into_iter().zip(std::mem::take(&mut self.members)).collect();
+        members.sort_by_key(|(place, _)| *place);
+        self.members = members.into_iter().map(|(_, member)| member).collect();
+    }
+
     /// Puts a trial among the members if it belongs there, and says its place.
-    fn enter(&mut self, loss: f64, hash: u64, trial: &Trial) -> Option<usize> {
+    fn enter(&mut self, losses: &[f64], hash: u64, trial: &Trial) -> Option<usize> {
         if self.members.iter().any(|member| member.hash == hash) {
             return None;
         }
-        let place = self.members.partition_point(|member| member.loss.total_cmp(&loss).is_le());
-        let graph = skeleton(&trial.genotype);
-        self.members
-            .insert(place, Member { id: trial.id, loss, hash, graph, genotype: trial.genotype.clone(), price: OnceCell::new() });
+        let (graph, genotype, price) = (skeleton(&trial.genotype), trial.genotype.clone(), OnceCell::new());
+        self.members.push(Member { id: trial.id, losses: losses.to_vec(), hash, graph, genotype, price });
+        self.sort();
+        let place = self.members.iter().position(|member| member.hash == hash)?;
         let most = ((self.config.niche * self.config.population as f64) as usize).max(1);
         let kin = |member: &Member| member.graph == graph;
         // A space whose candidates all share a graph has no niches.
@@ -263,12 +276,18 @@ mod tests {
 
     use super::*;
     use crate::random::Random;
-    use crate::testing::{Run, distance, mean_best, pool_space};
+    use crate::testing::{Run, distance, mean_area, mean_best, pool_space};
 
     #[test]
     fn beats_random_search() {
         let (evolution, random) = (mean_best(&GraphEvolution::default()), mean_best(&Random {}));
         assert!(evolution < 0.8 * random, "{evolution} {random}");
+    }
+
+    #[test]
+    fn several_objectives_give_a_wider_front_than_random_search() {
+        let (evolution, random) = (mean_area(&GraphEvolution::default()), mean_area(&Random {}));
+        assert!(evolution > 1.1 * random, "{evolution} {random}");
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod neighbours;
 pub mod random;
 pub mod regularized_evolution;
 pub mod reinforce;
+mod scalar;
 mod settings;
 pub mod successive_halving;
 #[cfg(test)]

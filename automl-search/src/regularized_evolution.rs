@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use automl_core::rand::{Rng, RngExt};
 use automl_core::schemars::JsonSchema;
-use automl_core::{Ask, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trial, plugin};
+use automl_core::{Ask, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trial, pareto, plugin};
 use serde::{Deserialize, Serialize};
 
 use crate::credit::Credit;
@@ -21,7 +21,8 @@ use crate::settings::at_least_one;
 ///
 /// Random until `population` trials were told, however they ended; failed, infeasible and pruned ones do not enter the
 /// population. From then on each proposal is one mutation of the best of `sample` members drawn with replacement. A child that
-/// was tried before is made anew, up to 10 times (the paper does not avoid duplicates). Sees the first objective alone.
+/// was tried before is made anew, up to 10 times (the paper does not avoid duplicates). With several objectives the best of a
+/// sample is the first in the order of NSGA-II.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(crate = "automl_core::schemars")]
@@ -65,7 +66,7 @@ struct Running {
 
 struct Member {
     id: u64,
-    loss: f64,
+    losses: Vec<f64>,
     genotype: Genotype,
 }
 
@@ -76,7 +77,9 @@ impl Running {
             let index = rng.random_range(0..self.population.len().max(1));
             self.population.get(index)
         });
-        draws.min_by(|a, b| a.loss.total_cmp(&b.loss))
+        let drawn: Vec<&Member> = draws.collect();
+        let losses: Vec<&[f64]> = drawn.iter().map(|member| member.losses.as_slice()).collect();
+        pareto::order(&losses).first().and_then(|&best| drawn.get(best)).copied()
     }
 }
 
@@ -104,8 +107,8 @@ impl Strategy for Running {
 
     fn tell(&mut self, trial: &Trial) -> Result<()> {
         self.told.tell(trial);
-        if let Some(loss) = trial.loss() {
-            self.population.push_back(Member { id: trial.id, loss, genotype: trial.genotype.clone() });
+        if let Some(losses) = trial.losses() {
+            self.population.push_back(Member { id: trial.id, losses: losses.to_vec(), genotype: trial.genotype.clone() });
             if self.population.len() > self.size {
                 self.population.pop_front();
             }
@@ -120,7 +123,7 @@ mod tests {
 
     use super::*;
     use crate::random::Random;
-    use crate::testing::{Run, distance, mean_best, pool_space};
+    use crate::testing::{Run, distance, mean_area, mean_best, pool_space};
 
     fn small() -> RegularizedEvolution {
         RegularizedEvolution { population: 30, sample: 10, mutations: Vec::new() }
@@ -130,6 +133,12 @@ mod tests {
     fn beats_random_search() {
         let (evolution, random) = (mean_best(&small()), mean_best(&Random {}));
         assert!(evolution < 0.85 * random, "{evolution} {random}");
+    }
+
+    #[test]
+    fn several_objectives_give_a_wider_front_than_random_search() {
+        let (evolution, random) = (mean_area(&small()), mean_area(&Random {}));
+        assert!(evolution > 1.05 * random, "{evolution} {random}");
     }
 
     #[test]

@@ -79,10 +79,20 @@ impl Run {
 
     /// Runs trials until there are enough, with up to `lag` pending; `loss` is that of a candidate at some fidelity.
     pub fn until(
-        mut self,
+        self,
         lag: usize,
         enough: impl Fn(&[Trial]) -> bool,
         loss: impl Fn(&Genotype, f64) -> Option<f64>,
+    ) -> Vec<Trial> {
+        self.several(lag, enough, |genotype, fidelity| Some(vec![loss(genotype, fidelity)?]))
+    }
+
+    /// The same with several objectives.
+    pub fn several(
+        mut self,
+        lag: usize,
+        enough: impl Fn(&[Trial]) -> bool,
+        losses: impl Fn(&Genotype, f64) -> Option<Vec<f64>>,
     ) -> Vec<Trial> {
         let mut trials: Vec<Trial> = Vec::new();
         let mut pending: Vec<Proposal> = Vec::new();
@@ -97,11 +107,11 @@ impl Run {
                 continue;
             }
             let proposal = pending.remove(0);
-            let loss = loss(&proposal.genotype, proposal.fidelity);
+            let losses = losses(&proposal.genotype, proposal.fidelity);
             let trial = Trial {
                 id,
-                state: if loss.is_some() { State::Complete } else { State::Failed },
-                losses: loss.into_iter().collect(),
+                state: if losses.is_some() { State::Complete } else { State::Failed },
+                losses: losses.unwrap_or_default(),
                 metrics: BTreeMap::new(),
                 genotype: proposal.genotype,
                 origin: proposal.origin,
@@ -130,6 +140,24 @@ pub fn distance(genotype: &Genotype) -> f64 {
     let last = genotype.nodes.last().is_some_and(|node| node.op == "stack");
     let structure = (count("ridge") - 2.0).abs() + (quantiles - 2.0).abs() + 2.0 * f64::from(u8::from(!last));
     structure + alphas.fold(0.0, f64::max) + 0.1 * genotype.nodes.len() as f64
+}
+
+/// Mean over six seeds of the area that the candidates of 300 trials dominate, where a candidate is to be near the made-up best
+/// one and to have few vertices; the two pull apart.
+pub fn mean_area(config: &dyn StrategyConfig) -> f64 {
+    let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+    let area = |seed| {
+        let losses = |genotype: &Genotype, _: f64| Some(vec![distance(genotype), genotype.nodes.len() as f64]);
+        let trials = Run::new(config, &space, seed).several(3, |trials| trials.len() >= 300, losses);
+        let front = automl_core::pareto::front(&trials, |trial| Some(trial.losses.clone()));
+        let mut roof = 9.0;
+        front.iter().fold(0.0, |area, (_, losses)| {
+            let height = (roof - losses[1]).max(0.0);
+            roof -= height;
+            area + height * (6.0 - losses[0]).max(0.0)
+        })
+    };
+    (0..6).map(area).sum::<f64>() / 6.0
 }
 
 /// Mean over ten seeds of the best distance among 300 trials.

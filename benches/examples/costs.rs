@@ -3,9 +3,9 @@
 //! `cargo run --release -p benches --example costs -- [ROWS COLUMNS [NAME …]]`
 //!
 //! Each operator is fitted with its defaults on made-up columns of the kind that it reads, and applied to them, on one thread; the
-//! bytes are the most that were in use meanwhile, without the input. Printed are measured values and declared / measured; a `!`
-//! marks what is off by more than a factor of three where that matters (above 10 ms or 5 MB). Fits declared longer than
-//! 30 s are left out.
+//! bytes are the most that were in use meanwhile, without the input. The time of a row is that of applying it again to up to 1,000 of
+//! the rows. Printed are measured values and declared / measured; a `!` marks what is off by more than a factor of three where
+//! that matters (above 10 ms, 5 MB, or 2 µs a row). Fits declared longer than 30 s are left out.
 
 use std::sync::Arc;
 
@@ -84,9 +84,11 @@ fn measure(op: &dyn TabularOperator, task: Task, rows: usize, columns: usize) ->
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
     let begin = ProcessTime::now();
-    let output = op
-        .fit(&Fit { x: &x, y: &y, weights: None, params: &params, seed: 1, cancel: &cancel })
-        .and_then(|fitted| fitted.apply(&x, &cancel));
+    let fitted = op.fit(&Fit { x: &x, y: &y, weights: None, params: &params, seed: 1, cancel: &cancel });
+    let output = fitted
+        .as_ref()
+        .map_err(ToString::to_string)
+        .and_then(|fitted| fitted.apply(&x, &cancel).map_err(|error| error.to_string()));
     let seconds = begin.elapsed().as_secs_f64();
     let bytes = ALLOCATOR.peak_usage().saturating_sub(before) as f64;
     let ratio = |declared: f64, measured: f64, floor: f64| {
@@ -94,14 +96,25 @@ fn measure(op: &dyn TabularOperator, task: Task, rows: usize, columns: usize) ->
         let off = !(1.0 / 3.0..=3.0).contains(&ratio) && declared.max(measured) > floor;
         format!("{ratio:.2}{}", if off { " !" } else { "" })
     };
+    let part = x.take(&(0..rows.min(1_000) as u32).collect::<Vec<u32>>());
+    let mut row = f64::INFINITY;
+    for _ in 0..5 {
+        let begin = ProcessTime::now();
+        if fitted.as_ref().is_ok_and(|fitted| fitted.apply(&part, &cancel).is_ok()) {
+            row = row.min(begin.elapsed().as_secs_f64() / part.rows() as f64);
+        }
+    }
+    let declared_row = op.row_seconds(&shape, &params);
     match output {
         Ok(output) => println!(
-            "{seconds:.3} s | {} | {:.1} MB | {} | {} | {} |",
+            "{seconds:.3} s | {} | {:.1} MB | {} | {} | {} | {:.2} µs | {} |",
             ratio(declared.seconds, seconds, 0.01),
             bytes / 1e6,
             ratio(declared.bytes, bytes, 5e6),
             output.columns().len(),
             ratio(declared.columns, output.columns().len() as f64, f64::INFINITY),
+            1e6 * row,
+            ratio(declared_row, row, 2e-6),
         ),
         Err(error) => println!("{error} |"),
     }
@@ -119,9 +132,10 @@ fn main() -> Result<(), Failure> {
         _ => operators().iter().map(|op| op.name()).collect(),
     };
     println!(
-        "| operator | task | fit + apply | declared / measured | bytes at most | declared / measured | columns | declared / measured |"
+        "| operator | task | fit + apply | declared / measured | bytes at most | declared / measured | columns | declared / measured \
+         | a row | declared / measured |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     for name in names {
         let op = operator(name)?;

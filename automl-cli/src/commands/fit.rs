@@ -27,6 +27,11 @@ pub fn run(fit: Fit, start: Instant, quiet: bool) -> Result<u8, CliError> {
     overrides.extend(fit.weights.map(|weights| setting("evaluator.weights", &weights)));
     overrides.extend(fit.ensemble.map(|members| format!("ensemble={members}")));
     overrides.extend(fit.metric.map(|metric| setting("evaluator.metric", metric.name())));
+    let names: Vec<&str> = fit.objectives.iter().map(|goal| goal.name()).collect();
+    overrides.extend((!names.is_empty()).then(|| list("evaluator.objectives", &names)));
+    overrides.extend((!fit.drop.is_empty()).then(|| list("evaluator.drop", &fit.drop)));
+    overrides.extend(fit.max_predict_time.map(|time| setting("evaluator.max_predict_time", &String::from(time))));
+    overrides.extend(fit.max_model_size.map(|size| setting("evaluator.max_model_size", &String::from(size))));
     overrides.extend(budget(&fit.budget));
     let source = fit.config.map_or_else(|| Source::text("fit.toml", ""), Source::path);
     let config: RunConfig = config::load(source, &overrides, &config::Options::default())?;
@@ -53,6 +58,12 @@ pub fn budget(budget: &Budget) -> Vec<String> {
 /// An override whose value is a text, whatever it looks like.
 pub fn setting(key: &str, text: &str) -> String {
     format!("{key}={}", serde_json::Value::from(text))
+}
+
+/// An override whose value is a list of texts.
+fn list<T: AsRef<str>>(key: &str, texts: &[T]) -> String {
+    let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+    format!("{key}={}", serde_json::Value::from(texts))
 }
 
 /// A path that still leads to the file when the run is resumed from elsewhere.

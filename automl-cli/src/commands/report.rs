@@ -1,7 +1,10 @@
 //! The result of a run on stdout.
 
-use automl_core::State;
+use automl_core::{State, pareto};
 use serde_json::json;
+
+use automl_ops::goal::{MODEL_SIZE, PREDICT_TIME};
+use automl_ops::limits::{self, Measures};
 
 use crate::args::Format;
 use crate::error::CliError;
@@ -25,9 +28,11 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
             return Ok(finished.code);
         }
         let tried = finished.trials.len();
-        return Err(CliError::no_model(format!(
-            "no trial was complete within the budget ({tried} tried){why}{model}; give more time or trials"
-        )));
+        let advice = match finished.least_beyond {
+            Some(least) => beyond(least),
+            None => "give more time or trials".to_owned(),
+        };
+        return Err(CliError::no_model(format!("no trial was complete within the budget ({tried} tried){why}{model}; {advice}")));
     };
     let scores: Vec<(&str, f64)> = finished
         .objectives
@@ -35,11 +40,18 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
         .zip(&best.losses)
         .map(|(objective, loss)| (objective.name.as_str(), objective.loss(*loss)))
         .collect();
+    let several = finished.objectives.len() > 1;
+    let front =
+        pareto::front(finished.trials.iter().filter(|_| several), |trial| trial.full_loss().map(|_| trial.losses.clone()));
     let failed = finished.count(State::Failed) + finished.count(State::Infeasible);
     if format == Format::Json {
         let value = json!({
             "scores": scores.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
             "model_score": finished.score,
+            "predict_time": finished.measures.map(|measures| measures.predict_time),
+            "predict_time_measured": finished.measured_predict_time,
+            "model_size": finished.measures.map(|measures| measures.model_size as u64),
+            "pareto": front.iter().map(|(trial, _)| trial.id).collect::<Vec<_>>(),
             "metrics": best.metrics,
             "genotype": best.genotype,
             "trial": best.id,
@@ -62,7 +74,11 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
     }
     output::result(|out| {
         for (name, score) in &scores {
-            writeln!(out, "{name:<12} {score:.6}  (on rows held out during the search)")?;
+            match *name {
+                PREDICT_TIME => writeln!(out, "{name:<12} {} a row  (declared, of the best alone)", limits::time(*score))?,
+                MODEL_SIZE => writeln!(out, "{name:<12} {}  (of the best alone)", limits::size(*score))?,
+                _ => writeln!(out, "{name:<12} {score:.6}  (on rows held out during the search)")?,
+            }
         }
         writeln!(out, "{:<12} {}", "found", output::shape(&best.genotype))?;
         writeln!(
@@ -91,6 +107,13 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
             };
             writeln!(out, "{:<12} {}  ({made})", "model", model.display())?;
         }
+        if let Some(measures) = finished.measures {
+            let measured = finished.measured_predict_time.map(|seconds| format!("; {} measured", limits::time(seconds)));
+            writeln!(out, "{:<12} {measures}{}", "to use it", measured.unwrap_or_default())?;
+        }
+        if finished.objectives.len() > 1 {
+            writeln!(out, "{:<12} {} (`automl trials --pareto`)", "front", output::count(front.len(), "trade-off"))?;
+        }
         if let Some(run_dir) = &finished.run_dir {
             writeln!(out, "{:<12} {}  (`automl trials` lists it, `automl resume` goes on)", "run", run_dir.display())?;
         }
@@ -104,4 +127,19 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
         writeln!(out, "{:<12} {:.1} s", "time", finished.seconds)
     })?;
     Ok(finished.code)
+}
+
+/// What to do where the limits left nothing.
+fn beyond(least: Measures) -> String {
+    let mut found = Vec::new();
+    if least.predict_time.is_finite() {
+        found.push(format!("{} a row", limits::time(least.predict_time)));
+    }
+    if least.model_size.is_finite() {
+        found.push(limits::size(least.model_size));
+    }
+    format!(
+        "of the candidates beyond the limits the least took {}: raise --max-predict-time or --max-model-size",
+        found.join(", and the smallest ")
+    )
 }

@@ -55,7 +55,7 @@ pub struct Budget {
     /// measurement, so that what is refused is the same in each run. A quarter of the memory is for trials in any case.
     pub reserved: u64,
     /// A trial is given up once the losses that it reports are worse, in the mean, than those of each of so many best trials at
-    /// the same steps; 0: every trial runs to its end.
+    /// the same steps; 0: every trial runs to its end, and so it does where there are several objectives.
     pub racing: usize,
 }
 
@@ -229,7 +229,8 @@ struct Run<'scope> {
 impl<'scope> Run<'scope> {
     fn new(study: Study, outer: Cancel, token: Cancel, pool: Pool<'scope>) -> Self {
         Self {
-            racing: Racing::new(study.budget.racing),
+            // Who is worse in the first of several objectives can still be the best in another.
+            racing: Racing::new(if study.evaluator.objectives().len() > 1 { 0 } else { study.budget.racing }),
             study,
             outer,
             token,

@@ -44,11 +44,12 @@ impl Racing {
     }
 }
 
-/// Whether a candidate that reported these losses is worse than every rival over the same steps, with steps left to save.
+/// Whether a candidate that reported these losses is worse than every rival over the same steps, with steps left to save. A rival
+/// that reported no more steps (a step can be without a score) tells nothing.
 pub(super) fn is_lost(steps: &[f64], rivals: &[Vec<f64>]) -> bool {
     let own: f64 = steps.iter().sum();
-    let behind = |rival: &Vec<f64>| rival.len() > steps.len() && own > rival[..steps.len()].iter().sum();
-    !rivals.is_empty() && !steps.is_empty() && rivals.iter().all(behind)
+    let mut longer = rivals.iter().filter(|rival| rival.len() > steps.len()).peekable();
+    !steps.is_empty() && longer.peek().is_some() && longer.all(|rival| own > rival[..steps.len()].iter().sum())
 }
 
 #[cfg(test)]
@@ -64,5 +65,7 @@ mod tests {
         assert!(is_lost(&[2.5, 4.0], &rivals));
         assert!(!is_lost(&[9.0, 9.0, 9.0], &rivals), "nothing is left to save");
         assert!(!is_lost(&[9.0], &[]) && !is_lost(&[], &rivals));
+        let uneven = vec![vec![1.0, 5.0, 1.0], vec![1.0]];
+        assert!(is_lost(&[3.0], &uneven), "who has no more steps is no rival");
     }
 }

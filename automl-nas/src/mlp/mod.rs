@@ -121,6 +121,13 @@ impl TabularOperator for Mlp {
         Cost { seconds, bytes, columns: shape.classes }
     }
 
+    fn row_seconds(&self, shape: &Shape, params: &Params) -> f64 {
+        let number = |name: &str| if let Some(Value::Int(value)) = params.get(name) { *value as f64 } else { 0.0 };
+        let (layers, width) = (number("layers"), number("width"));
+        let weights = shape.columns * width + (layers - 1.0) * width * width + width * shape.classes;
+        1e-10 * weights + 3e-9 * (shape.columns + layers * width + shape.classes)
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let (rows, columns) = (fit.x.rows(), fit.x.columns().len());
         if columns == 0 || rows == 0 {

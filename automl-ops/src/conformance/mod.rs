@@ -99,6 +99,10 @@ fn check_cost(op: &dyn TabularOperator, params: &Params) -> Check {
     if larger.seconds <= cost.seconds || larger.bytes <= cost.bytes {
         return Err(format!("declares that a thousand times the rows cost {larger:?}, and the small table {cost:?}"));
     }
+    let row = op.row_seconds(&small, params);
+    if !(row > 0.0 && row < 1.0) {
+        return Err(format!("declares that one row of a small table takes {row} s; it is more than 0 and far below a second"));
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use automl_core::Genotype;
@@ -82,15 +82,53 @@ pub(super) fn write(model: &Model, path: &Path) -> Result<(), ModelError> {
     #[cfg(unix)]
     builder.permissions(mode);
     let mut temporary = builder.tempfile_in(folder).map_err(io)?;
-    write_zip(model, temporary.as_file_mut()).map_err(io)?;
+    write_zip(model, BufWriter::new(temporary.as_file_mut())).map_err(io)?;
     temporary.as_file().sync_all().map_err(io)?;
     temporary.persist(path).map_err(|error| io(error.error))?;
     // The rename itself must reach the disk, too; not every system can open a folder.
     File::open(folder).and_then(|folder| folder.sync_all()).or(Ok(()))
 }
 
-fn write_zip(model: &Model, file: &mut File) -> std::io::Result<()> {
-    let mut zip = ZipWriter::new(BufWriter::new(file));
+/// Bytes of the file that [`write`] would make.
+pub(super) fn bytes(model: &Model) -> std::io::Result<u64> {
+    let mut counter = Counter::default();
+    write_zip(model, &mut counter)?;
+    Ok(counter.end)
+}
+
+/// Counts what is written to it, and keeps nothing.
+#[derive(Default)]
+struct Counter {
+    at: u64,
+    end: u64,
+}
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.at += bytes.len() as u64;
+        self.end = self.end.max(self.at);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Counter {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        let (base, by) = match to {
+            SeekFrom::Start(at) => (at, 0),
+            SeekFrom::End(by) => (self.end, by),
+            SeekFrom::Current(by) => (self.at, by),
+        };
+        self.at = base.checked_add_signed(by).ok_or(std::io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
+fn write_zip(model: &Model, sink: impl Write + Seek) -> std::io::Result<()> {
+    let mut zip = ZipWriter::new(sink);
     let mut hashes = BTreeMap::new();
     let mut operators = BTreeMap::new();
     let mut member = |zip: &mut ZipWriter<_>, name: &str, bytes: &[u8]| -> std::io::Result<()> {

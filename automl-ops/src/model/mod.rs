@@ -221,6 +221,11 @@ impl Model {
         file::write(self, path)
     }
 
+    /// The bytes of the file that [`Model::write`] makes; none where it could not be made.
+    pub fn file_bytes(&self) -> Option<u64> {
+        file::bytes(self).ok()
+    }
+
     /// Reads a model file, checking everything in it.
     ///
     /// # Errors

@@ -29,22 +29,30 @@ crate::tabular_operator!(AdaBoost);
 
 struct FittedAdaBoost(Adaboost);
 
+/// What is declared of its trees.
+fn kernel(params: &Params) -> ForestParams {
+    ForestParams {
+        trees: number(params, "rounds", 100.0) as usize,
+        max_depth: Some(number(params, "max_depth", 3.0) as usize),
+        ..ForestParams::single_tree()
+    }
+}
+
 impl TabularOperator for AdaBoost {
     fn weights(&self) -> Weights {
         Weights::Approximate
     }
 
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
-        let tree = ForestParams {
-            trees: number(params, "rounds", 100.0) as usize,
-            max_depth: Some(number(params, "max_depth", 3.0) as usize),
-            ..ForestParams::single_tree()
-        };
         // Classes are learnt a second time, for their probabilities.
-        let cost = cost::forest(shape, &tree);
+        let cost = cost::forest(shape, &kernel(params));
         // Shallow trees, binned once, cost less than those of a forest.
         let seconds = cost.seconds * if shape.classes > 1.0 { 0.6 } else { 0.3 };
         Cost { seconds, ..cost }.and_bytes(8.0 * shape.rows * shape.classes)
+    }
+
+    fn row_seconds(&self, shape: &Shape, params: &Params) -> f64 {
+        cost::forest_row(shape, &kernel(params))
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

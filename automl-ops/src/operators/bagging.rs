@@ -97,6 +97,13 @@ impl TabularOperator for Bagging {
         }
     }
 
+    fn row_seconds(&self, shape: &Shape, params: &Params) -> f64 {
+        let part = shape.with_columns((shape.columns * number(params, "max_features", 1.0)).max(1.0));
+        let task = if shape.classes > 1.0 { Task::Classification } else { Task::Regression };
+        let one = base(text(params, "base"), task).map_or(1e-6, |base| base.row_seconds(&part, &defaults(base)));
+        number(params, "estimators", 20.0) * (one + 1e-9 * (part.columns + shape.classes))
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let base = base(fit.text("base")?, fit.y.task())?;
         let params = defaults(base);

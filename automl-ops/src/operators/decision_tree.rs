@@ -25,18 +25,26 @@ crate::describe! {
 
 crate::tabular_operator!(DecisionTree);
 
+/// What is declared of a forest with these parameters.
+fn kernel(params: &Params) -> ForestParams {
+    ForestParams {
+        max_depth: Some(number(params, "max_depth", 10.0) as usize),
+        min_samples_leaf: number(params, "min_samples_leaf", 5.0) as usize,
+        ..ForestParams::single_tree()
+    }
+}
+
 impl TabularOperator for DecisionTree {
     fn weights(&self) -> Weights {
         Weights::Approximate
     }
 
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
-        let params = ForestParams {
-            max_depth: Some(number(params, "max_depth", 10.0) as usize),
-            min_samples_leaf: number(params, "min_samples_leaf", 5.0) as usize,
-            ..ForestParams::single_tree()
-        };
-        cost::forest(shape, &params)
+        cost::forest(shape, &kernel(params))
+    }
+
+    fn row_seconds(&self, shape: &Shape, params: &Params) -> f64 {
+        cost::forest_row(shape, &kernel(params))
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

@@ -27,21 +27,29 @@ crate::describe! {
 
 crate::tabular_operator!(ExtraTrees);
 
+/// What is declared of a forest with these parameters.
+fn kernel(shape: &Shape, params: &Params) -> ForestParams {
+    ForestParams {
+        trees: number(params, "trees", 100.0) as usize,
+        max_features: looked_at(number(params, "max_features", 0.5), shape.classes > 1.0),
+        min_samples_leaf: number(params, "min_samples_leaf", 1.0) as usize,
+        bootstrap: params.get("bootstrap") == Some(&automl_core::Value::Bool(true)),
+        random_splits: true,
+        ..ForestParams::default()
+    }
+}
+
 impl TabularOperator for ExtraTrees {
     fn weights(&self) -> Weights {
         Weights::Approximate
     }
 
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
-        let params = ForestParams {
-            trees: number(params, "trees", 100.0) as usize,
-            max_features: looked_at(number(params, "max_features", 0.5), shape.classes > 1.0),
-            min_samples_leaf: number(params, "min_samples_leaf", 1.0) as usize,
-            bootstrap: params.get("bootstrap") == Some(&automl_core::Value::Bool(true)),
-            random_splits: true,
-            ..ForestParams::default()
-        };
-        cost::forest(shape, &params)
+        cost::forest(shape, &kernel(shape, params))
+    }
+
+    fn row_seconds(&self, shape: &Shape, params: &Params) -> f64 {
+        cost::forest_row(shape, &kernel(shape, params))
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

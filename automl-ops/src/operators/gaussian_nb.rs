@@ -38,6 +38,10 @@ impl TabularOperator for GaussianNb {
         linear::passes(shape, 2.0).and_seconds(3e-9 * shape.cells() * shape.classes)
     }
 
+    fn row_seconds(&self, shape: &Shape, _: &Params) -> f64 {
+        1e-9 * (10.0 * shape.columns + 3.0 * shape.columns * shape.classes)
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let (codes, classes) = fit.classes()?;
         let params = GaussianNbParams { var_smoothing: fit.float("var_smoothing")?, priors: None };

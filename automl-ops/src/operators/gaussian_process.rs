@@ -1,9 +1,9 @@
 //! Gaussian processes (Rasmussen and Williams 2006) of values or calibrated class targets, with width and noise of most evidence.
 
-use automl_core::{Param, Params, Value};
+use automl_core::{Param, Params};
 
-use super::class_weight;
 use super::kernel_ridge::FittedKernel;
+use super::{class_weight, number};
 use crate::cost::{Cost, Shape};
 use crate::kinds::{DENSE, PREDICTION};
 use crate::learn::kernel_ridge::KernelRidgeParams;
@@ -31,8 +31,12 @@ impl TabularOperator for GaussianProcess {
     }
 
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
-        let rows = if let Some(Value::Int(rows)) = params.get("max_rows") { *rows as f64 } else { 1000.0 };
+        let rows = number(params, "max_rows", 1000.0);
         FittedKernel::cost(shape, rows).and_seconds(1e-8 * shape.rows.min(200.0).powi(3))
+    }
+
+    fn row_seconds(&self, shape: &Shape, params: &Params) -> f64 {
+        FittedKernel::row_seconds(shape, number(params, "max_rows", 1000.0))
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

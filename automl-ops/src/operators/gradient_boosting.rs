@@ -68,6 +68,10 @@ impl TabularOperator for GradientBoosting {
         cost::boosting(shape, &kernel(params))
     }
 
+    fn row_seconds(&self, shape: &Shape, params: &Params) -> f64 {
+        cost::boosting_row(shape, &kernel(params))
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         fit.int("rounds")?;
         let data = TreeData::new(fit)?;

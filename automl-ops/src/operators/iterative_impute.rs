@@ -50,6 +50,11 @@ impl TabularOperator for IterativeImpute {
         Cost::of_cells(shape, 20.0, 9.0).and_seconds(fit + correlations + apply).and_bytes(16.0 * rows * shape.columns)
     }
 
+    fn row_seconds(&self, shape: &Shape, params: &Params) -> f64 {
+        let predictors = number(params, "predictors", 10.0).min(shape.columns);
+        1e-9 * shape.columns * (20.0 + 0.3 * number(params, "rounds", 10.0) * predictors)
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         check_rows(fit)?;
         if fit.x.columns().len() > MAX_COLUMNS {

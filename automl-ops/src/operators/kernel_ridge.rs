@@ -3,7 +3,7 @@
 use automl_core::{Cancel, Param, Params, Value};
 
 use super::rbf_svm::{load_support, save_support};
-use super::{class_weight, damaged, thinned};
+use super::{class_weight, damaged, number, thinned};
 use crate::cost::{Cost, Shape};
 use crate::frame::Frame;
 use crate::kinds::{DENSE, PREDICTION};
@@ -67,6 +67,12 @@ impl FittedKernel {
         Ok(Box::new(Self(model)))
     }
 
+    /// Seconds to predict one row of many, after a fit on at most so many rows.
+    pub fn row_seconds(shape: &Shape, rows: f64) -> f64 {
+        let rows = shape.rows.min(rows);
+        1e-9 * (10.0 * shape.columns + rows * (1.0 + 0.1 * shape.columns + 0.5 * shape.classes))
+    }
+
     /// The cost of a fit on at most so many rows.
     pub fn cost(shape: &Shape, rows: f64) -> Cost {
         let rows = shape.rows.min(rows);
@@ -100,7 +106,11 @@ impl TabularOperator for KernelRidge {
     }
 
     fn cost(&self, shape: &Shape, params: &Params) -> Cost {
-        FittedKernel::cost(shape, if let Some(Value::Int(rows)) = params.get("max_rows") { *rows as f64 } else { 2000.0 })
+        FittedKernel::cost(shape, number(params, "max_rows", 2000.0))
+    }
+
+    fn row_seconds(&self, shape: &Shape, params: &Params) -> f64 {
+        FittedKernel::row_seconds(shape, number(params, "max_rows", 2000.0))
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {

@@ -45,6 +45,10 @@ impl TabularOperator for Knn {
         Cost { seconds, bytes: 12.0 * shape.cells() + 4e5, columns: shape.classes }
     }
 
+    fn row_seconds(&self, shape: &Shape, _: &Params) -> f64 {
+        1e-9 * (10.0 * shape.columns + shape.rows * (0.8 + 0.06 * shape.columns))
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let params = KnnParams { k: fit.int("k")?, weighting: weighting(fit.text("weights")?) };
         let x = fit.x.matrix()?;

@@ -46,6 +46,11 @@ impl TabularOperator for KnnImpute {
         Cost::of_cells(shape, 20.0, 8.0).and_seconds(search).and_bytes(12.0 * donors * shape.columns)
     }
 
+    fn row_seconds(&self, shape: &Shape, _: &Params) -> f64 {
+        let donors = shape.rows.min(ROWS as f64).min(CELLS as f64 / shape.columns.max(1.0));
+        1e-9 * shape.columns * (20.0 + 0.5 * 0.7 * donors)
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         check_rows(fit)?;
         let most = ROWS.min(CELLS / fit.x.columns().len().max(1)).max(16);

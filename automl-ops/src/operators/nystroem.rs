@@ -39,6 +39,12 @@ impl TabularOperator for Nystroem {
             .emitting(count)
     }
 
+    fn row_seconds(&self, shape: &Shape, params: &Params) -> f64 {
+        let count = number(params, "landmarks", 0.0).min(shape.rows);
+        let pair = if params.get("kernel") == Some(&Value::Text("laplacian".into())) { 0.25 } else { 0.04 };
+        1e-9 * (4.0 * shape.columns + count * (4.0 + pair * shape.columns + 0.06 * count))
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let kernel = match fit.text("kernel")? {
             "laplacian" => Kernel::Laplacian,

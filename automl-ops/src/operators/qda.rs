@@ -39,6 +39,10 @@ impl TabularOperator for Qda {
             .and_seconds(1e-9 * shape.classes * (shape.cells() * (1.0 + 0.1 * shape.columns) + shape.columns.powi(3)))
     }
 
+    fn row_seconds(&self, shape: &Shape, _: &Params) -> f64 {
+        1e-9 * (10.0 * shape.columns + shape.classes * (20.0 + shape.columns * (1.0 + 0.1 * shape.columns)))
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let (codes, classes) = fit.classes()?;
         let params = QdaParams { reg_param: fit.float("regularisation")? };

@@ -86,6 +86,10 @@ impl TabularOperator for TextTfidf {
             .emitting(shape.columns + columns)
     }
 
+    fn row_seconds(&self, shape: &Shape, params: &Params) -> f64 {
+        4e-6 + 0.5e-9 * self.cost(shape, params).columns
+    }
+
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
         let (columns, grams) = (fit.int("columns")?.clamp(1, 1 << 16), grams(fit.text("grams")?));
         let texts = texts(fit.x);

@@ -69,6 +69,23 @@ impl Plan {
         }
     }
 
+    /// Declared seconds to predict one row of many, where the pipeline is fitted on a table of that shape.
+    pub fn row_seconds(&self, source: Shape) -> f64 {
+        let mut shapes = vec![source];
+        let mut seconds = 0.0;
+        for vertex in &self.vertices {
+            let read = || vertex.inputs.iter().filter_map(|&input| shapes.get(input));
+            let shape = Shape {
+                columns: read().map(|shape| shape.columns).sum(),
+                levels: read().map(|shape| shape.levels).sum(),
+                ..source
+            };
+            seconds += vertex.op.row_seconds(&shape, &vertex.params);
+            shapes.push(emitted(vertex.op, &shape, vertex.op.cost(&shape, &vertex.params).columns));
+        }
+        seconds
+    }
+
     /// What a fit on a table of that shape takes: the vertices one after another; beside each, the outputs that it or a later one reads.
     pub fn price(&self, source: Shape) -> Price {
         let readers = last_readers(self.vertices.iter().map(|vertex| vertex.inputs.as_slice()));
@@ -88,14 +105,19 @@ impl Plan {
                 if inner && vertex.op.cross_fits() { (INNER_FOLDS as f64, FLOAT * shape.cells()) } else { (0.0, 0.0) };
             let held: f64 = seen.iter().zip(&readers).filter(|(_, reader)| **reader >= index).map(|((_, bytes), _)| bytes).sum();
             price.seconds += cost.seconds * (1.0 + if vertex.by_fold { INNER_FOLDS as f64 } else { folds });
-            let emits = if vertex.op.output() == PREDICTION && cost.columns == 2.0 { 1.0 } else { cost.columns };
-            let output = FLOAT * source.rows * emits * if vertex.by_fold { 1.0 + INNER_FOLDS as f64 } else { 1.0 };
+            let emits = emitted(vertex.op, &shape, cost.columns);
+            let output = FLOAT * source.rows * emits.columns * if vertex.by_fold { 1.0 + INNER_FOLDS as f64 } else { 1.0 };
             price.bytes = price.bytes.max(held + copy + cost.bytes.max(output));
-            let levels = if vertex.op.output() == RAW { shape.levels } else { 0.0 };
-            seen.push((Shape { columns: emits, levels, ..source }, output));
+            seen.push((emits, output));
         }
         price
     }
+}
+
+/// What an operator that reads this shape hands on: of two class probabilities one, and categories only where it emits them.
+fn emitted(op: &dyn TabularOperator, read: &Shape, columns: f64) -> Shape {
+    let columns = if op.output() == PREDICTION && columns == 2.0 { 1.0 } else { columns };
+    Shape { columns, levels: if op.output() == RAW { read.levels } else { 0.0 }, ..*read }
 }
 
 /// For the source and each vertex, the last vertex that reads it, given what each vertex reads.

@@ -73,6 +73,16 @@ pub enum DataError {
         /// What is wrong.
         problem: String,
     },
+    /// A column that cannot be left out.
+    #[error("{file}: the column `{column}` cannot be left out: {problem}")]
+    Drop {
+        /// The path as given.
+        file: String,
+        /// Name of the column.
+        column: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A column of another type, or of categories with other codes, than the model knows.
     #[error(
         "{file}: the column `{column}` has another type or other category codes than in training; read the file with the model's schema"

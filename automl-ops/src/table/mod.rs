@@ -104,6 +104,8 @@ pub enum ColumnType {
 pub struct ReadOptions {
     /// Types of columns by name, where the values would suggest another. [`read_with_schema`] does not look at them.
     pub types: BTreeMap<String, ColumnType>,
+    /// Columns that are read but are no features, for [`Training::read`](crate::Training::read).
+    pub drop: Vec<String>,
     /// Cells that are missing values, instead of [`MISSING_TOKENS`]; compared exactly, without surrounding spaces.
     /// In Parquet files only nulls, NaN and blank strings are missing.
     pub missing: Vec<String>,
@@ -113,7 +115,7 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { types: BTreeMap::new(), missing: MISSING_TOKENS.map(str::to_owned).to_vec(), delimiter: None }
+        Self { types: BTreeMap::new(), drop: Vec::new(), missing: MISSING_TOKENS.map(str::to_owned).to_vec(), delimiter: None }
     }
 }
 

@@ -44,9 +44,9 @@ pub fn write(out: &mut dyn Write, metric: &Metric) -> io::Result<()> {
     let length = metric.rows.iter().map(|row| row.curve.len()).max().unwrap_or(0).max(2);
     let legend = 24.0 + 7.0 * metric.rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0) as f64;
     let right = LEFT + WIDTH;
-    // The first twentieth would flatten the rest.
+    // The first tenth would flatten the rest.
     let values =
-        metric.rows.iter().flat_map(|row| row.curve.iter().skip(length / 20)).flatten().copied().filter(|v| v.is_finite());
+        metric.rows.iter().flat_map(|row| row.curve.iter().skip(length / 10)).flatten().copied().filter(|v| v.is_finite());
     let (lo, hi) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), value| (lo.min(value), hi.max(value)));
     let (lo, hi) = if lo < hi {
         (lo, hi)

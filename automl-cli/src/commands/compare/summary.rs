@@ -289,7 +289,7 @@ mod tests {
         summary.csv(&mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         for line in
-            ["one, two  1.50±0.71 (0 %)  2.50±0.71 (50 %)", "three       5.00±0.00  6.00±0.00", "\"one, two\",test,1,1,8,0,8"]
+            ["one, two  1.50±0.71 (0 %)  2.50±0.71 (50 %)", "three     5.00±0.00  6.00±0.00", "\"one, two\",test,1,1,8,0,8"]
         {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -72,17 +72,13 @@ impl Layout {
             let forth = sweep % 2 == 0;
             for step in 0..count {
                 let Some(layer) = order.get_mut(if forth { step } else { count - 1 - step }) else { continue };
-                let wanted: Vec<f64> = layer.iter().map(|&index| mean(&items, index, forth)).collect();
+                let wanted = |index: usize| mean(&items, index, forth);
                 if sweep < SWEEPS {
                     // While there is time, nodes change places; after that only their distances do.
-                    let mut sorted: Vec<(f64, usize)> = wanted.iter().copied().zip(layer.iter().copied()).collect();
-                    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-                    *layer = sorted.iter().map(|(_, index)| *index).collect();
-                    let wanted: Vec<f64> = sorted.iter().map(|(wanted, _)| *wanted).collect();
-                    stack(&mut items, layer, &wanted);
-                } else {
-                    stack(&mut items, layer, &wanted);
+                    layer.sort_by(|a, b| wanted(*a).total_cmp(&wanted(*b)));
                 }
+                let wanted: Vec<f64> = layer.iter().map(|&index| wanted(index)).collect();
+                stack(&mut items, layer, &wanted);
             }
         }
         let top = items.iter().map(|item| item.height).fold(f64::INFINITY, f64::min);

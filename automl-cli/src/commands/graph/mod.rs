@@ -20,7 +20,7 @@ const MOST_BYTES: u64 = 16 << 20;
 
 pub fn run(args: &Graph) -> Result<u8, CliError> {
     let genotype = genotype(args)?;
-    genotype.check()?;
+    genotype.check().map_err(|error| CliError::data(format!("{}: {error}", args.source)))?;
     if genotype.nodes.is_empty() {
         return Err(CliError::data("this genotype has no nodes; there is nothing to draw"));
     }
@@ -38,7 +38,7 @@ fn genotype(args: &Graph) -> Result<Genotype, CliError> {
     if let Some(space) = &args.space {
         let space: Arc<dyn SearchSpace> = serde_json::from_value(serde_json::json!({ "type": space }))
             .map_err(|error| CliError::usage(format!("{error}; `automl plugins --kind space` lists the spaces")))?;
-        return Ok(space.parse(&args.source)?);
+        return space.parse(&args.source).map_err(|error| CliError::usage(error.to_string()));
     }
     let path = Path::new(&args.source);
     if path.is_dir() {

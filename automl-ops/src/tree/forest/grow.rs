@@ -38,6 +38,8 @@ pub(super) struct Grower<'a, K: Kernel> {
     payload: Vec<u64>,
     scratch: Vec<(u32, u64)>,
     columns: Vec<u32>,
+    /// For each class, the leaf of the tree that is certain of it.
+    certain: Vec<Option<u32>>,
     /// Row visits since the last look at the cancel token.
     work: usize,
 }
@@ -65,6 +67,7 @@ impl<'a, K: Kernel> Grower<'a, K> {
             payload: Vec::new(),
             scratch: Vec::new(),
             columns: Vec::new(),
+            certain: Vec::new(),
             work: 0,
         }
     }
@@ -80,6 +83,8 @@ impl<'a, K: Kernel> Grower<'a, K> {
         self.columns.clear();
         self.columns.extend((0..bins.len() as u32).filter(|&column| bins[column as usize].rows() > 0));
         let mut trees = Trees::new(bins, self.kernel.width());
+        self.certain.clear();
+        self.certain.resize(trees.width, None);
         let grown = match self.job.params.max_leaves {
             None => self.depth_first(&mut trees, &mut rng),
             Some(leaves) => self.best_first(&mut trees, leaves, &mut rng),
@@ -242,10 +247,25 @@ impl<'a, K: Kernel> Grower<'a, K> {
         Ok(best)
     }
 
+    /// Makes a node a leaf. Most leaves of a fully grown tree are certain of a class: one for each class will do, and with 26
+    /// classes the model takes a fifth of the memory. Where leaves are counted, each is its own.
     fn close(&mut self, trees: &mut Trees, rows: Range<usize>, parent: Option<(u32, bool)>) {
-        let link = trees.leaf_link();
-        trees.attach(parent, link);
+        let mut link = trees.leaf_link();
+        let start = trees.leaves.len();
         self.kernel.leaf(&self.rows[rows.clone()], &self.payload[rows], &mut trees.leaves);
+        if trees.width > 1
+            && self.job.params.max_leaves.is_none()
+            && let Some(class) = trees.leaves[start..].iter().position(|&share| share == 1.0)
+        {
+            match self.certain[class] {
+                Some(same) => {
+                    trees.leaves.truncate(start);
+                    link = same;
+                }
+                None => self.certain[class] = Some(link),
+            }
+        }
+        trees.attach(parent, link);
     }
 }
 

@@ -170,7 +170,7 @@ impl Forest {
     }
 
     /// The leaf of each row in each tree: row-major, a tree a column. Leaves are numbered through the whole model, below
-    /// [`Forest::leaf_count`].
+    /// [`Forest::leaf_count`]; leaves of a tree that are certain of the same class are one, unless `max_leaves` is set.
     ///
     /// # Errors
     /// As [`Forest::predict`].

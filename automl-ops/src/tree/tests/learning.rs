@@ -59,6 +59,21 @@ fn leaves_and_splits_are_counted() {
 }
 
 #[test]
+fn leaves_that_are_certain_of_a_class_are_kept_once() {
+    let problem = Problem::new(900, 4);
+    let target = Target::Classes { codes: &problem.classes, classes: 3 };
+    let params = ForestParams { trees: 7, bootstrap: false, ..ForestParams::default() };
+    let model = grow(&problem.bins(), target, &params);
+    let splits = model.split_counts().iter().sum::<u32>() as usize;
+    assert!(splits > 7 * 30 && model.leaf_count() <= 7 * 6, "{splits} splits, {} leaves", model.leaf_count());
+    let p = model.predict(&problem.raw(), &Cancel::new()).unwrap();
+    assert!(accuracy(&p, &problem.classes) > 0.99);
+    // Counted leaves stay apart.
+    let counted = grow(&problem.bins(), target, &ForestParams { max_leaves: Some(1_000_000), ..params });
+    assert_eq!(counted.leaf_count(), counted.split_counts().iter().sum::<u32>() as usize + 7);
+}
+
+#[test]
 fn xor_is_learnt_though_no_first_split_gains() {
     let a: Vec<f32> = (0..400).map(|i| (i % 2) as f32).collect();
     let b: Vec<f32> = (0..400).map(|i| (i / 2 % 2) as f32).collect();
