@@ -235,13 +235,9 @@ impl Running {
         if self.settings.choose == Choice::Predicted && found.len() > count {
             let sequences = found.iter().map(|(_, trace)| self.codec.sequence(trace)).collect::<Result<Vec<_>>>()?;
             let scores = fitted.judge(&sequences.iter().collect::<Vec<_>>(), self.settings.caution)?;
-            let mut order: Vec<usize> = (0..found.len()).collect();
-            order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-            let mut by_rank = vec![0; found.len()];
-            order.iter().enumerate().for_each(|(rank, &index)| by_rank[index] = rank);
-            let mut ranked: Vec<_> = by_rank.into_iter().zip(found).collect();
-            ranked.sort_by_key(|(rank, _)| *rank);
-            found = ranked.into_iter().map(|(_, found)| found).collect();
+            let mut judged: Vec<_> = scores.into_iter().zip(found).collect();
+            judged.sort_by(|a, b| b.0.total_cmp(&a.0));
+            found = judged.into_iter().map(|(_, found)| found).collect();
         }
         found.truncate(count);
         Ok(found.into_iter().map(|(proposal, _)| proposal).collect())

@@ -214,14 +214,14 @@ impl Settings {
             None => None,
         };
         let mut all = serde_json::to_value(preset.map_or(self, Preset::settings))?;
-        match (keys, all.as_object_mut()) {
-            (serde_json::Value::Object(keys), Some(all)) => {
-                all.extend(keys.into_iter().filter(|(key, _)| key != "preset"));
+        match (keys, &mut all) {
+            (serde_json::Value::Object(keys), serde_json::Value::Object(settings)) => {
+                settings.extend(keys.into_iter().filter(|(key, _)| key != "preset"));
+                serde_json::from_value(all)
             }
             // Something else than an object: the settings themselves say what they expected.
-            (other, _) => all = other,
+            (other, _) => serde_json::from_value(other),
         }
-        serde_json::from_value(all)
     }
 
     /// Refuses settings that make no sense.

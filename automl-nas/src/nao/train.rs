@@ -120,7 +120,8 @@ fn part(
     let sequences: Vec<&Sequence> = part.iter().map(|(sequence, _)| *sequence).collect();
     let batch = Batch::new(&sequences);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let dropout: Option<(f64, &mut dyn Rng)> = if training.dropout > 0.0 { Some((training.dropout, &mut rng)) } else { None };
+    let source: &mut dyn Rng = &mut rng;
+    let dropout = (training.dropout > 0.0).then_some((training.dropout, source));
     let (states, for_predictor) = fork(model.encode::<OwnedTape<f32, Cpu>>(&batch, dropout)?);
     let mut loss = model.reconstruct(states, &batch, &sequences, &vec![of_token; sequences.len()])?;
     if part.iter().any(|(_, score)| score.is_some()) && training.lambda > 0.0 {

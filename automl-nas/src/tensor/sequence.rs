@@ -42,7 +42,7 @@ pub fn lstm<T: Tape<f32, Cpu>>(
     start: Matrix<Cpu, T>,
 ) -> Result<Matrix<Cpu, T>, TensorError> {
     let ((rows, inputs), batch, units) = (*x.shape(), start.shape().0, weights.units());
-    if batch == 0 || rows % batch != 0 || start.shape().1 != 2 * units {
+    if batch == 0 || units == 0 || rows % batch != 0 || start.shape().1 != 2 * units {
         return Err(TensorError::of(format!("{rows} rows of inputs for {batch} states of {} numbers", start.shape().1)));
     }
     let steps = rows / batch;
