@@ -6,7 +6,7 @@
 //! the processor's alone: the networks over tokens have some hundred units, too few for a card to gain from.
 
 use dfdx::shapes::HasShape;
-use dfdx::tensor::{Cpu, Gradients, Merge, PutTape, SplitTape, Tape, TensorFromVec};
+use dfdx::tensor::{Cpu, Gradients, PutTape, SplitTape, Tape, TensorFromVec};
 use dfdx::tensor_ops::TryAdd;
 use ndarray::s;
 
