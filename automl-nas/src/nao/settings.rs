@@ -187,7 +187,7 @@ impl Preset {
 }
 
 impl Settings {
-    /// The best combination of the improvements, by the ablation on NAS-Bench-201 in `benches/examples/nao.rs`.
+    /// What later work found to help, together: `benches/examples/nao.rs` measures each of it.
     pub fn plus() -> Self {
         Self {
             initial: 20,
