@@ -175,7 +175,7 @@ fn the_networks_learn_to_spell_and_to_predict_and_moves_follow_the_gradient() {
         (0..count).map(one).collect()
     };
     let (known, held_out) = (draw(150), draw(50));
-    let settings = Settings { embedding: 16, hidden: 32, learning_rate: 5e-3, epochs: 80, ..Settings::default() };
+    let settings = Settings { embedding: 16, hidden: 32, learning_rate: 5e-3, epochs: 200, ..Settings::default() };
     let said = probe(&settings, space.clone(), &known, &held_out, 3).unwrap();
     assert!(said.tau > 0.5 && said.exact > 0.8 && said.hamming < 0.5, "{said:?}");
     let codec = Codec::new(space, 16).unwrap();
@@ -288,10 +288,21 @@ fn numbers_keep_the_precision_of_the_seed_and_are_refined_within_a_bin_or_so() {
 
 #[test]
 fn rounds_of_new_moves_follow_the_initial_pool_and_find_what_random_search_does_not() {
-    let settings =
-        Settings { initial: 30, batch: 10, seeds: 10, embedding: 16, hidden: 24, learning_rate: 5e-3, epochs: 40, ..tiny() };
+    let settings = Settings {
+        initial: 30,
+        batch: 10,
+        seeds: 10,
+        embedding: 16,
+        hidden: 24,
+        learning_rate: 5e-3,
+        epochs: 40,
+        enlarged: 40,
+        ..tiny()
+    };
     let space = cells();
-    for config in [&Nao(settings.clone()) as &dyn StrategyConfig, &NaoPlus(Settings { batch: 10, epochs: 40, ..tiny_plus() })] {
+    for config in
+        [&Nao(settings.clone()) as &dyn StrategyConfig, &NaoPlus(Settings { batch: 10, epochs: 40, enlarged: 40, ..tiny_plus() })]
+    {
         let trials = run(config, &space, 80, |genotype| Some(distance(genotype)));
         let moved = |trial: &&Trial| trial.origin.by.ends_with("/move");
         assert!(trials.iter().filter(moved).count() >= 40);
