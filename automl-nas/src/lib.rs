@@ -1,7 +1,8 @@
-//! Everything neural: spaces of cells, tabular benchmarks, networks and the tensors under them.
+//! Everything neural: strategies with networks, spaces of cells, tabular benchmarks, networks and the tensors under them.
 //!
 //! - [`tensor`]: the layer between networks and dfdx, which nothing else here names.
 //! - `mlp`: the operator that adds a multi-layer perceptron to the gene pool of tables.
+//! - [`nao`]: neural architecture optimization, which moves candidates in a learnt continuous space.
 //! - [`cells`]: the spaces of convolutional cells of NASNet, NAO, RENAS and DARTS, and the size of their networks.
 //! - [`nao_rnn`]: recurrent cells.
 //! - [`nas_bench_101`], [`nas_bench_201`], [`nas_bench_macro`]: the spaces of benchmarks.
@@ -10,6 +11,7 @@
 
 pub mod cells;
 mod mlp;
+pub mod nao;
 pub mod nao_rnn;
 pub mod nas_bench_101;
 pub mod nas_bench_201;
@@ -18,6 +20,7 @@ pub mod renas;
 pub mod table;
 pub mod tensor;
 
+pub use nao::{Nao, NaoPlus};
 pub use nao_rnn::NaoRnn;
 pub use nas_bench_101::NasBench101;
 pub use nas_bench_201::{Cell, NasBench201};

@@ -12,6 +12,10 @@ pub enum Activation {
     Gelu,
     /// `x σ(x)`, the sigmoid linear unit (Elfwing et al. 2017).
     Silu,
+    /// `σ(x) = 1 / (1 + e^-x)`.
+    Sigmoid,
+    /// The hyperbolic tangent.
+    Tanh,
 }
 
 /// √(8/π): the tanh form of GELU is `x σ(GELU_SCALE · (x + GELU_CUBE x³))`.
@@ -26,6 +30,8 @@ impl Activation {
             Self::Relu => values.iter_mut().for_each(|x| *x = x.max(0.0)),
             Self::Gelu => values.iter_mut().for_each(|x| *x *= sigmoid(GELU_SCALE * (*x + GELU_CUBE * *x * *x * *x))),
             Self::Silu => values.iter_mut().for_each(|x| *x *= sigmoid(*x)),
+            Self::Sigmoid => values.iter_mut().for_each(|x| *x = sigmoid(*x)),
+            Self::Tanh => values.iter_mut().for_each(|x| *x = tanh(*x)),
         }
     }
 
@@ -43,13 +49,26 @@ impl Activation {
                 let s = sigmoid(x);
                 *g *= s + x * s * (1.0 - s);
             }),
+            Self::Sigmoid => pairs.for_each(|(g, &x)| {
+                let s = sigmoid(x);
+                *g *= s * (1.0 - s);
+            }),
+            Self::Tanh => pairs.for_each(|(g, &x)| {
+                let t = tanh(x);
+                *g *= 1.0 - t * t;
+            }),
         }
     }
 }
 
 /// `1 / (1 + e^-x)`.
-fn sigmoid(x: f32) -> f32 {
+pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
+}
+
+/// The hyperbolic tangent, by the exponential.
+pub(super) fn tanh(x: f32) -> f32 {
+    1.0 - 2.0 / (1.0 + exp(2.0 * x))
 }
 
 /// `e^x` within 2e-7 of it, relatively, for `x` from -87 to 88, and clamped there.

@@ -15,6 +15,8 @@ pub(super) fn linear<D: NnDevice, T: Tape<f32, D>>(layer: &Linear<'_, D>, x: Mat
         Activation::Relu => z.try_relu()?,
         Activation::Gelu => z.try_fast_gelu()?,
         Activation::Silu => z.retaped::<T>().try_sigmoid()?.try_mul(z)?,
+        Activation::Sigmoid => z.try_sigmoid()?,
+        Activation::Tanh => z.try_tanh()?,
     };
     match &layer.mask {
         Some(mask) => y.try_mul(mask.clone()),

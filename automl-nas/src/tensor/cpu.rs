@@ -160,7 +160,7 @@ impl NnDevice for Cpu {
 }
 
 /// Adds `a b` to `c`, which is row-major and has the rows of `a` and the columns of `b`.
-fn add_product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, c: &mut [f32]) {
+pub(super) fn add_product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, c: &mut [f32]) {
     let columns = b.ncols();
     if c.is_empty() || c.len() != a.nrows() * columns {
         return;
@@ -179,7 +179,7 @@ fn add_product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, c: &mut [f32]) {
 }
 
 /// A sum in eight lanes, which the compiler keeps in registers.
-fn sum(values: &[f32]) -> f32 {
+pub(super) fn sum(values: &[f32]) -> f32 {
     let (blocks, rest) = values.as_chunks::<8>();
     let mut lanes = [0.0_f32; 8];
     for block in blocks {
@@ -189,7 +189,7 @@ fn sum(values: &[f32]) -> f32 {
 }
 
 /// A sum of products, in the same way.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a_blocks, a_rest), (b_blocks, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut lanes = [0.0_f32; 8];
     for (a, b) in a_blocks.iter().zip(b_blocks) {
@@ -198,7 +198,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
-fn add(to: &mut [f32], values: &[f32]) {
+pub(super) fn add(to: &mut [f32], values: &[f32]) {
     to.iter_mut().zip(values).for_each(|(to, value)| *to += value);
 }
 
@@ -206,19 +206,19 @@ fn multiply(values: &mut [f32], factors: Option<&[f32]>) {
     values.iter_mut().zip(factors.unwrap_or(&[])).for_each(|(value, factor)| *value *= factor);
 }
 
-fn view(values: &[f32], rows: usize, columns: usize) -> Result<ArrayView2<'_, f32>, TensorError> {
+pub(super) fn view(values: &[f32], rows: usize, columns: usize) -> Result<ArrayView2<'_, f32>, TensorError> {
     ArrayView2::from_shape((rows, columns), values).map_err(TensorError::of)
 }
 
-fn wrong(_: TensorError) -> CpuError {
+pub(super) fn wrong(_: TensorError) -> CpuError {
     CpuError::WrongNumElements
 }
 
-fn tensor(like: &Matrix<Cpu>, rows: usize, columns: usize, values: Vec<f32>) -> Result<Matrix<Cpu>, TensorError> {
+pub(super) fn tensor(like: &Matrix<Cpu>, rows: usize, columns: usize, values: Vec<f32>) -> Result<Matrix<Cpu>, TensorError> {
     super::matrix(like.device(), rows, columns, values)
 }
 
 /// The gradient of a result, which nobody reads after the operation that made the result.
-fn taken(gradients: &mut Gradients<f32, Cpu>, of: &Matrix<Cpu>) -> Result<Vec<f32>, CpuError> {
+pub(super) fn taken(gradients: &mut Gradients<f32, Cpu>, of: &Matrix<Cpu>) -> Result<Vec<f32>, CpuError> {
     Ok(std::mem::take(&mut **gradients.get_or_alloc_mut(of)?))
 }

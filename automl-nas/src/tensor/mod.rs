@@ -11,6 +11,7 @@ mod compose;
 mod cpu;
 mod optim;
 mod params;
+pub mod sequence;
 #[cfg(test)]
 mod tests;
 

@@ -42,6 +42,11 @@ impl<D: NnDevice> Params<D> {
     }
 
     /// Every parameter, and whether weight decay applies to it.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Matrix<D>, bool)> {
+        self.values.iter().zip(self.decays.iter().copied())
+    }
+
+    /// The same, to be changed.
     pub(super) fn each(&mut self) -> impl Iterator<Item = (&mut Matrix<D>, bool)> {
         self.values.iter_mut().zip(self.decays.iter().copied())
     }

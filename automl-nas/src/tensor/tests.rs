@@ -1,6 +1,7 @@
 //! Every operation against finite differences, and the kernels of the processor against the compositions.
 
-use dfdx::tensor::CpuError;
+use dfdx::tensor::{CpuError, SplitTape};
+use dfdx::tensor_ops::TryMul;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -51,7 +52,8 @@ fn linear<'a>(operands: &'a [Matrix<Cpu>], activation: Activation, mask: bool) -
     Linear { weight: &operands[1], bias: &operands[2], activation, mask, input_gradient: true }
 }
 
-const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Activation::Gelu, Activation::Silu];
+const ACTIVATIONS: [Activation; 6] =
+    [Activation::Identity, Activation::Relu, Activation::Gelu, Activation::Silu, Activation::Sigmoid, Activation::Tanh];
 
 #[test]
 fn the_gradient_of_a_linear_layer_is_its_slope() {
@@ -125,6 +127,109 @@ fn kernels_agree_with_compositions() {
     let operands = [random(4, 10, 5)];
     let kernel = Cpu::cross_entropy(record(operands[0].clone()), &targets()).unwrap();
     agree(&operands, kernel, compose::cross_entropy(record(operands[0].clone()), &targets()));
+}
+
+fn cells(operands: &[Matrix<Cpu>]) -> sequence::Lstm<'_> {
+    sequence::Lstm { input: &operands[2], hidden: &operands[3], bias: &operands[4] }
+}
+
+/// Three steps of two sequences of four numbers, a start, and the weights of five units.
+fn recurrent() -> [Matrix<Cpu>; 5] {
+    [random(6, 4, 1), random(2, 10, 2), random(4, 20, 3), random(5, 20, 4), random(1, 20, 5)]
+}
+
+#[test]
+fn the_gradient_of_an_lstm_is_its_slope() {
+    check(&recurrent(), |operands| {
+        let [x, start] = [0, 1].map(|index: usize| record(operands[index].clone()));
+        weighed(sequence::lstm(&cells(operands), x, start).unwrap())
+    });
+}
+
+#[test]
+fn steps_of_an_lstm_are_the_lstm_and_its_numbers_are_those_of_the_equations() {
+    let operands = recurrent();
+    let whole = values(&sequence::lstm(&cells(&operands), operands[0].clone(), operands[1].clone()).unwrap());
+    let mut state = operands[1].clone();
+    for step in 0..3 {
+        let x = sequence::gather(operands[0].clone(), &[2 * step, 2 * step + 1]).unwrap();
+        let [x_of, w, u, b, before] = [&x, &operands[2], &operands[3], &operands[4], &state].map(values);
+        state = sequence::lstm_step(&cells(&operands), &x, &state).unwrap();
+        let after = values(&state);
+        for row in 0..2 {
+            close(&after[row * 10..row * 10 + 5], &whole[(step * 2 + row) * 5..(step * 2 + row + 1) * 5]);
+            let gate = |unit: usize, of: usize| {
+                let column = of * 5 + unit;
+                let input: f32 = (0..4).map(|i| x_of[row * 4 + i] * w[i * 20 + column]).sum();
+                let hidden: f32 = (0..5).map(|i| before[row * 10 + i] * u[i * 20 + column]).sum();
+                input + hidden + b[column]
+            };
+            let logistic = |x: f32| 1.0 / (1.0 + (-x).exp());
+            for unit in 0..5 {
+                let [i, f, o] = [0, 1, 3].map(|of| logistic(gate(unit, of)));
+                let cell = f * before[row * 10 + 5 + unit] + i * gate(unit, 2).tanh();
+                close(&[after[row * 10 + unit], after[row * 10 + 5 + unit]], &[o * cell.tanh(), cell]);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_gradients_of_sequence_operations_are_their_slopes() {
+    let lengths = [3, 1];
+    check(&[random(4, 3, 1)], |operands| weighed(sequence::gather(record(operands[0].clone()), &[2, 0, 2]).unwrap()));
+    check(&[random(4, 3, 1)], |operands| weighed(sequence::unit_rows(record(operands[0].clone())).unwrap()));
+    check(&[random(6, 3, 1)], |operands| weighed(sequence::mean_steps(record(operands[0].clone()), &lengths).unwrap()));
+    check(&[random(4, 3, 1), random(6, 3, 2)], |operands| {
+        let [queries, keys] = [0, 1].map(|index: usize| record(operands[index].clone()));
+        weighed(sequence::attention(queries, keys, &lengths).unwrap())
+    });
+    check(&[random(3, 2, 1), random(3, 4, 2)], |operands| {
+        let [a, b] = [0, 1].map(|index: usize| record(operands[index].clone()));
+        weighed(sequence::beside(a, b).unwrap())
+    });
+    check(&[random(2, 2, 1)], |operands| {
+        weighed(sequence::scaled(record(operands[0].clone()), vec![0.0, 2.0, 1.0, -1.0]).unwrap())
+    });
+    let legal = [true, true, false, true, false, true, true, true, false, false, false, false];
+    check(&[random(3, 4, 1)], |operands| {
+        sequence::masked_cross_entropy(record(operands[0].clone()), &legal, &[0, 3, 9], &[0.5, 2.0, 0.0]).unwrap()
+    });
+}
+
+#[test]
+fn a_tensor_that_is_used_twice_gets_both_gradients() {
+    check(&[random(6, 3, 1), random(3, 3, 2), random(1, 3, 3)], |operands| {
+        let layer = linear(operands, Activation::Tanh, false);
+        let states = Cpu::linear(&layer, record(operands[0].clone())).unwrap();
+        let (states, tape) = states.split_tape();
+        let attended = sequence::attention(states.clone().put_tape(tape), states.retaped(), &[3, 2]).unwrap();
+        sequence::both(weighed(attended), weighed(sequence::unit_rows(states.retaped()).unwrap())).unwrap()
+    });
+}
+
+#[test]
+fn what_is_illegal_has_no_part_in_a_masked_loss() {
+    let loss = |illegal: f32| {
+        let logits = matrix(&Cpu::default(), 1, 3, vec![0.0, 0.0, illegal]).unwrap();
+        values(&sequence::masked_cross_entropy(logits, &[true, true, false], &[1], &[1.0]).unwrap())[0]
+    };
+    close(&[loss(-3.0), loss(50.0)], &[std::f32::consts::LN_2; 2]);
+    let logits = || matrix(&Cpu::default(), 1, 3, vec![0.0; 3]).unwrap();
+    assert!(sequence::masked_cross_entropy(logits(), &[true, true, false], &[2], &[1.0]).is_err());
+}
+
+#[test]
+fn parts_of_a_batch_add_up_and_a_penalty_pulls_weights() {
+    let mut params = Params::new(Cpu::default());
+    let id = params.add([1, 2], vec![1.0, -2.0], true).unwrap();
+    let part = |seed| backward(weighed(record(params.get(id).clone()).try_mul(seed as f32).unwrap())).unwrap();
+    let of = |mut gradients: Gradients<f32, Cpu>| gradients.get_or_alloc_mut(params.get(id)).unwrap().to_vec();
+    let [a, b] = [1, 2].map(|seed| of(part(seed)));
+    let mut both = part(1);
+    params.add_gradients(&mut both, part(2)).unwrap();
+    params.add_penalty(&mut both, 0.5).unwrap();
+    close(&of(both), &[a[0] + b[0] + 0.5, a[1] + b[1] - 1.0]);
 }
 
 #[test]

@@ -1,0 +1,328 @@
+use automl_core::conformance::{check_config, check_strategy};
+use automl_core::graph::{Bounds, Source};
+use automl_core::space::{RandomChoose, RecordChoose};
+use automl_core::study::seed_of;
+use automl_core::{
+    Answer, GraphSpace, GraphSpec, Kind, OperatorSpec, Param, Port, Prices, State, StrategyConfig, Value, registry,
+};
+
+use super::train::{Example, Trained};
+use super::*;
+use crate::cells::NaoCnn;
+use crate::{Cell, NasBench201};
+
+fn tiny() -> Settings {
+    Settings { initial: 8, batch: 4, seeds: 4, embedding: 8, hidden: 12, epochs: 4, enlarged: 6, ..Settings::default() }
+}
+
+fn tiny_plus() -> Settings {
+    let Settings { initial, batch, seeds, embedding, hidden, epochs, enlarged, .. } = tiny();
+    let of = Settings { initial, batch, seeds, embedding, hidden, epochs, enlarged, ..Settings::plus() };
+    Settings {
+        ensemble: 2,
+        pretrain: 20,
+        pretrain_epochs: 2,
+        pseudo: 10,
+        beam: 2,
+        rank: 0.5,
+        caution: 0.5,
+        layers: 1,
+        units: 6,
+        ..of
+    }
+}
+
+fn cells() -> Arc<dyn SearchSpace> {
+    Arc::new(NasBench201 { merge_isomorphic: false })
+}
+
+fn graphs(operators: Vec<OperatorSpec>, most: usize) -> Arc<dyn SearchSpace> {
+    let bounds = Bounds { min: 1, max: most };
+    let spec = GraphSpec {
+        sources: vec![Source { name: "input".into(), kind: Kind::Borrowed("raw") }],
+        operators,
+        output: vec![Kind::Borrowed("prediction")],
+        vertices: bounds,
+        depth: bounds,
+        fan_in: 2,
+        forbidden: vec![],
+        transitions: Default::default(),
+        extra_edge: 0.3,
+    };
+    Arc::new(GraphSpace::new(spec).unwrap())
+}
+
+fn operator(name: &str, params: Vec<Param>) -> OperatorSpec {
+    let inputs = vec![Port::of(&["raw", "prediction"])];
+    OperatorSpec { name: name.into(), inputs, output: Kind::Borrowed("prediction"), params }
+}
+
+/// Graphs of one to three vertices with a number each.
+fn numbers() -> Arc<dyn SearchSpace> {
+    let ridge = operator("ridge", vec![Param::float("alpha", 1e-3, 1e3, 1.0).log()]);
+    graphs(vec![ridge, operator("tree", vec![Param::int("depth", 1, 100, 6)])], 3)
+}
+
+/// Edges that are no `nor_conv_3x3`, the later the worse.
+fn distance(genotype: &Genotype) -> f64 {
+    let operators = Cell::of(genotype).unwrap().operators();
+    let cost = |(edge, name)| if name == "nor_conv_3x3" { 0.0 } else { 1.0 + 0.1 * edge as f64 };
+    operators.into_iter().enumerate().map(cost).sum()
+}
+
+/// So many trials with one pending, and their losses.
+fn run(
+    config: &dyn StrategyConfig,
+    space: &Arc<dyn SearchSpace>,
+    count: u64,
+    loss: impl Fn(&Genotype) -> Option<f64>,
+) -> Vec<Trial> {
+    let mut strategy = config.build(space.clone(), &[]).unwrap();
+    let mut queue: Vec<Proposal> = Vec::new();
+    let mut trials = Vec::new();
+    for id in 0..count {
+        while queue.len() < 2 {
+            let ask = Ask { trial: id + queue.len() as u64, pending: &queue, prices: Prices::default() };
+            let mut rng = ChaCha8Rng::seed_from_u64(seed_of(1, "ask", ask.trial));
+            let more = strategy.ask(&ask, &mut rng).unwrap();
+            assert!(!more.is_empty());
+            queue.extend(more);
+        }
+        let Proposal { genotype, origin, fidelity } = queue.remove(0);
+        let loss = loss(&genotype);
+        let trial = Trial {
+            id,
+            state: if loss.is_some() { State::Complete } else { State::Failed },
+            losses: loss.into_iter().collect(),
+            metrics: Default::default(),
+            genotype,
+            origin,
+            fidelity,
+            steps: Vec::new(),
+            duplicate_of: None,
+            reason: None,
+            seconds: 0.0,
+        };
+        strategy.tell(&trial).unwrap();
+        trials.push(trial);
+    }
+    trials
+}
+
+#[test]
+fn conforms_on_cells_and_on_graphs_with_numbers() {
+    for space in [cells(), numbers(), Arc::new(NaoCnn::default()) as Arc<dyn SearchSpace>] {
+        check_strategy(&Nao(tiny()), &space, 24, 7).unwrap();
+        check_strategy(&NaoPlus(tiny_plus()), &space, 24, 7).unwrap();
+    }
+}
+
+#[test]
+fn configs_round_trip_and_presets_have_the_sizes_of_the_paper() {
+    let own: Vec<_> = registry::plugins().into_iter().filter(|plugin| plugin.name.starts_with("nao")).collect();
+    own.iter().for_each(|plugin| check_config(plugin).unwrap());
+    assert!(own.iter().filter(|plugin| plugin.kind == "strategy").count() == 2);
+    let parse = |text: &str| serde_json::from_str::<Nao>(text).map(|nao| nao.0);
+    let cnn = parse(r#"{"preset": "cnn", "batch": 7}"#).unwrap();
+    assert_eq!((cnn.initial, cnn.batch, cnn.embedding, cnn.hidden, cnn.lambda), (600, 7, 32, 96, 0.9));
+    let rnn = parse(r#"{"preset": "rnn"}"#).unwrap();
+    assert_eq!((rnn.embedding, rnn.hidden, rnn.units, rnn.lambda), (64, 128, 200, 0.8));
+    assert_eq!(parse("{}").unwrap(), Settings::default());
+    assert!(parse(r#"{"preset": "large"}"#).is_err() && parse("3").is_err());
+    let wrong = Settings { dropout: 1.0, ..tiny() };
+    assert!(Nao(wrong).build(cells(), &[]).is_err_and(|error| error.to_string().contains("dropout")));
+}
+
+#[test]
+fn scores_are_larger_for_smaller_losses_and_failures_are_the_worst() {
+    let losses = [3.0, 1.0, f64::INFINITY, 2.0];
+    assert_eq!(Target::MinMax.scores(&losses).unwrap(), [0.0, 1.0, 0.0, 0.5]);
+    for target in [Target::ZScore, Target::NormalScore] {
+        let scores = target.scores(&losses).unwrap();
+        assert!(scores[1] > scores[3] && scores[3] > scores[0] && scores[0] == scores[2], "{scores:?}");
+        assert!(target.scores(&[1.0; 3]).unwrap().iter().all(|score| score.abs() < 1e-6));
+    }
+    assert!(Target::MinMax.scores(&[f64::INFINITY]).is_none());
+}
+
+/// Examples of random cells with their distances.
+fn examples(codec: &Codec, count: usize) -> Vec<Seen> {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let one = |id| {
+        let genotype = sample(codec.space.as_ref(), &mut rng).unwrap();
+        Seen::new(codec, &tiny(), id as u64, &genotype, distance(&genotype), 1).unwrap().unwrap()
+    };
+    (0..count).map(one).collect()
+}
+
+fn learnt(codec: &Codec, settings: &Settings, count: usize) -> (Fitted, Vec<Seen>) {
+    let seen = examples(codec, count);
+    let scores = settings.target.scores(&seen.iter().map(|seen| seen.loss).collect::<Vec<_>>()).unwrap();
+    let fitted = fit::fit(codec, settings, None, &seen, &scores, &mut ChaCha8Rng::seed_from_u64(2)).unwrap();
+    (fitted, seen)
+}
+
+#[test]
+fn the_networks_learn_to_spell_and_to_predict_and_moves_follow_the_gradient() {
+    let space = cells();
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let mut draw = |count: usize| -> Vec<(Genotype, f64)> {
+        let one = |_| {
+            let genotype = sample(space.as_ref(), &mut rng).unwrap();
+            let loss = distance(&genotype);
+            (genotype, loss)
+        };
+        (0..count).map(one).collect()
+    };
+    let (known, held_out) = (draw(150), draw(50));
+    let settings = Settings { embedding: 16, hidden: 32, learning_rate: 5e-3, epochs: 200, ..Settings::default() };
+    let said = probe(&settings, space.clone(), &known, &held_out, 3).unwrap();
+    assert!(said.tau > 0.5 && said.exact > 0.8 && said.hamming < 0.5, "{said:?}");
+    let codec = Codec::new(space, 16).unwrap();
+    let (fitted, seen) = learnt(&codec, &settings, 150);
+    let inputs: Vec<&Sequence> = seen.iter().filter_map(|seen| seen.spellings.first()).take(20).collect();
+    let course = Course::new(&fitted.models[0], &inputs, true).unwrap();
+    let mean = |step: f64| {
+        let decoded = course.decode(&fitted.models[0], &codec, step, 1).unwrap();
+        assert_eq!(decoded.len(), 20);
+        let build = |answers: &Trace| codec.precise(answers, answers, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        decoded.iter().map(|decoded| distance(&build(&decoded.answers))).sum::<f64>() / 20.0
+    };
+    let (still, against, along) = (mean(0.0), mean(-1.0), mean(1.0));
+    assert!(along < still - 1.0 && against > still, "{against} {still} {along}");
+}
+
+#[test]
+fn a_fit_is_the_same_for_any_number_of_threads() {
+    let codec = Codec::new(cells(), 16).unwrap();
+    let settings = Settings { batch_size: 100, ..tiny() };
+    let fit = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| learnt(&codec, &settings, 120).0.models[0].params.export())
+    };
+    assert_eq!(fit(1), fit(3));
+}
+
+#[test]
+fn a_fit_ends_early_and_nothing_is_learnt_from_nothing() {
+    let codec = Codec::new(cells(), 16).unwrap();
+    let settings = Settings { epochs: 500, patience: 2, learning_rate: 1e-9, ..tiny() };
+    assert!(learnt(&codec, &settings, 20).0.trained[0].epochs < 10);
+    let mut model = learnt(&codec, &tiny(), 10).0.models.remove(0);
+    let none: &[Example] = &[];
+    let trained = train::fit(&mut model, none, &tiny().training(), &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+    assert_eq!(trained, Trained { epochs: 0, loss: 0.0 });
+}
+
+#[test]
+fn every_spelling_is_the_candidate_and_is_input_and_target_alike() {
+    let space: Arc<dyn SearchSpace> = Arc::new(NaoCnn::default());
+    let codec = Codec::new(space.clone(), 16).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    for id in 0..10 {
+        let genotype = sample(space.as_ref(), &mut rng).unwrap();
+        let seen = Seen::new(&codec, &tiny(), id, &genotype, 1.0, id).unwrap().unwrap();
+        assert_eq!(seen.spellings.len(), 5);
+        assert!(seen.spellings[1..].iter().any(|other| other != &seen.spellings[0]));
+        for spelling in &seen.spellings {
+            let tokens: Vec<u32> = spelling.tokens.iter().map(|&token| token as u32).collect();
+            let read = codec.vocabulary.decode(space.as_ref(), &tokens).unwrap();
+            assert_eq!(space.canonical_hash(&read), space.canonical_hash(&genotype));
+            for (mask, &token) in spelling.legal.chunks_exact(codec.words()).zip(&spelling.tokens) {
+                assert!(mask[token]);
+            }
+        }
+    }
+}
+
+#[test]
+fn untrained_networks_decode_legal_candidates_alone() {
+    for space in [numbers(), Arc::new(NaoCnn::default()) as Arc<dyn SearchSpace>] {
+        let codec = Codec::new(space.clone(), 16).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let seen: Vec<Seen> = (0..6)
+            .map(|id| Seen::new(&codec, &tiny(), id, &sample(space.as_ref(), &mut rng).unwrap(), 1.0, id).unwrap().unwrap())
+            .collect();
+        let inputs: Vec<&Sequence> = seen.iter().map(|seen| &seen.spellings[0]).collect();
+        let model = model::Model::new(tiny().sizes(codec.words()), &mut rng).unwrap();
+        let course = Course::new(&model, &inputs, false).unwrap();
+        for beam in [1, 3] {
+            let decoded = course.decode(&model, &codec, 50.0, beam).unwrap();
+            assert!(decoded.len() >= 6);
+            for decoded in decoded {
+                let genotype = codec.precise(&decoded.answers, &seen[decoded.seed].trace, &mut rng).unwrap();
+                space.trace(&genotype).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_keep_the_precision_of_the_seed_and_are_refined_within_a_bin_or_so() {
+    let space = numbers();
+    let codec = Codec::new(space.clone(), 16).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let mut random = RandomChoose(&mut rng);
+    let mut record = RecordChoose { inner: &mut random, trace: Vec::new() };
+    let genotype = space.build(&mut record).unwrap();
+    let trace = record.trace;
+    // What is decoded has the middle of each bin.
+    let middle = |step: &automl_core::Step| {
+        let token = codec.vocabulary.token(*step).unwrap();
+        automl_core::Step { answer: codec.vocabulary.answer(step.point, token).unwrap(), ..*step }
+    };
+    let decoded: Trace = trace.iter().map(middle).collect();
+    assert_ne!(decoded, trace);
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    assert_eq!(codec.precise(&decoded, &trace, &mut rng).unwrap(), genotype);
+    let alone = space.trace(&codec.precise(&decoded, &Vec::new(), &mut rng).unwrap()).unwrap();
+    assert!(alone != decoded && codec.sequence(&alone).unwrap() == codec.sequence(&decoded).unwrap());
+    let nudged = space.trace(&codec.nudged(&trace, &mut rng).unwrap().unwrap()).unwrap();
+    for (a, b) in trace.iter().zip(&nudged) {
+        let domain = &space.points()[a.point].domain;
+        assert!((domain.unit(a.answer) - domain.unit(b.answer)).abs() <= 2.0 / 16.0 + 0.01);
+        assert!(!matches!(a.answer, Answer::Option(_)) || a == b);
+    }
+    assert!(Codec::new(cells(), 16).unwrap().nudged(&vec![], &mut rng).unwrap().is_none());
+}
+
+#[test]
+fn rounds_of_new_moves_follow_the_initial_pool_and_find_what_random_search_does_not() {
+    let settings = Settings {
+        initial: 30,
+        batch: 10,
+        seeds: 10,
+        embedding: 16,
+        hidden: 24,
+        learning_rate: 5e-3,
+        epochs: 40,
+        enlarged: 40,
+        ..tiny()
+    };
+    let space = cells();
+    for config in
+        [&Nao(settings.clone()) as &dyn StrategyConfig, &NaoPlus(Settings { batch: 10, epochs: 40, enlarged: 40, ..tiny_plus() })]
+    {
+        let trials = run(config, &space, 80, |genotype| Some(distance(genotype)));
+        let moved = |trial: &&Trial| trial.origin.by.ends_with("/move");
+        assert!(trials.iter().filter(moved).count() >= 40);
+        assert!(trials[..8].iter().all(|trial| trial.origin.by == "random"));
+        assert!(trials.iter().filter(moved).all(|trial| trial.origin.parents[0] < trial.id));
+        let hashes: BTreeSet<u64> = trials.iter().map(|trial| space.canonical_hash(&trial.genotype)).collect();
+        assert_eq!(hashes.len(), 80);
+        let best = |trials: &[Trial]| trials.iter().filter_map(Trial::loss).fold(f64::INFINITY, f64::min);
+        // Of all cells 1 in 625 is as good as one operator away.
+        assert!(best(&trials) < 1.6, "{}", best(&trials));
+    }
+}
+
+#[test]
+fn failures_and_spaces_that_are_used_up_are_survived() {
+    let (space, settings) = (cells(), tiny());
+    assert_eq!(run(&Nao(settings.clone()), &space, 20, |_| None).len(), 20);
+    let odd = |genotype: &Genotype| (distance(genotype) as u64 % 2 == 1).then(|| distance(genotype));
+    assert_eq!(run(&NaoPlus(tiny_plus()), &space, 30, odd).len(), 30);
+    let three = graphs(vec![operator("only", vec![Param::choice("which", &["a", "b", "c"])])], 1);
+    let which = |genotype: &Genotype| Some(f64::from(u8::from(genotype.nodes[1].params.get("which") == Some(&Value::from("a")))));
+    assert_eq!(run(&Nao(settings), &three, 20, which).len(), 20);
+}

@@ -1,0 +1,502 @@
+//! Operations on batches of sequences: what encoders, decoders and controllers over tokens are made of.
+//!
+//! A batch of sequences is one matrix, time-major: row `step · batch + index`. Shorter sequences are padded at their end;
+//! nothing here looks ahead, so padding needs no mask but where steps meet ([`mean_steps`], [`attention`]). Each operation is
+//! one entry on the tape: a whole LSTM is one gemm over the inputs of all steps and one a step for the hidden state. They are
+//! the processor's alone: the networks over tokens have some hundred units, too few for a card to gain from.
+
+use dfdx::shapes::HasShape;
+use dfdx::tensor::{Cpu, Gradients, PutTape, SplitTape, Tape, TensorFromVec};
+use dfdx::tensor_ops::TryAdd;
+use ndarray::s;
+
+use super::activation::{exp, sigmoid, tanh};
+use super::cpu::{add, add_product, dot, sum, taken, tensor, view, wrong};
+use super::{Matrix, Params, Scalar, TensorError, values};
+
+/// The weights of a long short-term memory (Hochreiter and Schmidhuber 1997); the gates stand in the order input, forget,
+/// candidate, output.
+pub struct Lstm<'a> {
+    /// Inputs × 4 units.
+    pub input: &'a Matrix<Cpu>,
+    /// Units × 4 units.
+    pub hidden: &'a Matrix<Cpu>,
+    /// 1 × 4 units.
+    pub bias: &'a Matrix<Cpu>,
+}
+
+impl Lstm<'_> {
+    fn units(&self) -> usize {
+        self.hidden.shape().0
+    }
+}
+
+/// The hidden states of all steps, (steps · batch) × units, for inputs of (steps · batch) × inputs that follow the state `start`,
+/// batch × 2 units: the hidden state beside the cell.
+///
+/// # Errors
+/// [`TensorError`] where the shapes do not fit.
+pub fn lstm<T: Tape<f32, Cpu>>(
+    weights: &Lstm<'_>,
+    x: Matrix<Cpu, T>,
+    start: Matrix<Cpu, T>,
+) -> Result<Matrix<Cpu, T>, TensorError> {
+    let ((rows, inputs), batch, units) = (*x.shape(), start.shape().0, weights.units());
+    if batch == 0 || units == 0 || rows % batch != 0 || start.shape().1 != 2 * units {
+        return Err(TensorError::of(format!("{rows} rows of inputs for {batch} states of {} numbers", start.shape().1)));
+    }
+    let steps = rows / batch;
+    let (of_x, of_start) = (values(&x), values(&start));
+    let (input, hidden, bias) = (values(weights.input), values(weights.hidden), values(weights.bias));
+    let mut gates = Vec::with_capacity(rows * 4 * units);
+    (0..rows).for_each(|_| gates.extend_from_slice(&bias));
+    add_product(view(&of_x, rows, inputs)?, view(&input, inputs, 4 * units)?, &mut gates);
+    // What came before each step stands one step earlier: the start, then the outcome of every step.
+    let mut states = vec![0.0; (steps + 1) * batch * units];
+    let mut cells = vec![0.0; (steps + 1) * batch * units];
+    for (row, start) in of_start.chunks_exact(2 * units).enumerate() {
+        let (state, cell) = start.split_at(units);
+        states[row * units..(row + 1) * units].copy_from_slice(state);
+        cells[row * units..(row + 1) * units].copy_from_slice(cell);
+    }
+    let block = batch * units;
+    for (step, gates) in gates.chunks_exact_mut(4 * block).enumerate() {
+        let (before, after) = states.split_at_mut((step + 1) * block);
+        let (before, after) = (&before[step * block..], &mut after[..block]);
+        add_product(view(before, batch, units)?, view(&hidden, units, 4 * units)?, gates);
+        let (old, new) = cells.split_at_mut((step + 1) * block);
+        gate(gates, &old[step * block..], &mut new[..block], after, units);
+    }
+    let out = states[block..].to_vec();
+
+    let (x, tape) = x.split_tape();
+    let (start, other) = start.split_tape();
+    let mut tape = tape.merge(other);
+    let out = tensor(&x, rows, units, out)?;
+    let of = out.clone();
+    let (w_input, w_hidden, w_bias) = (weights.input.clone(), weights.hidden.clone(), weights.bias.clone());
+    tape.add_backward_op(move |gradients| {
+        let mut delta = taken(gradients, &of)?;
+        let hidden = view(&hidden, units, 4 * units).map_err(wrong)?;
+        let mut to_cell = vec![0.0; block];
+        for step in (0..steps).rev() {
+            let gates = &mut gates[step * 4 * block..(step + 1) * 4 * block];
+            let (old, new) = cells.split_at((step + 1) * block);
+            ungate(gates, &old[step * block..], &new[..block], &delta[step * block..(step + 1) * block], &mut to_cell, units);
+            let gates = view(gates, batch, 4 * units).map_err(wrong)?;
+            match step.checked_sub(1) {
+                Some(before) => add_product(gates, hidden.t(), &mut delta[before * block..step * block]),
+                None => {
+                    let mut to_state = vec![0.0; block];
+                    add_product(gates, hidden.t(), &mut to_state);
+                    let back = gradients.get_or_alloc_mut(&start)?;
+                    let parts = to_state.chunks_exact(units).zip(to_cell.chunks_exact(units));
+                    for (back, (state, cell)) in back.chunks_exact_mut(2 * units).zip(parts) {
+                        add(&mut back[..units], state);
+                        add(&mut back[units..], cell);
+                    }
+                }
+            }
+        }
+        let sums = gradients.get_or_alloc_mut(&w_bias)?;
+        gates.chunks_exact(4 * units).for_each(|row| add(sums, row));
+        let gates = view(&gates, rows, 4 * units).map_err(wrong)?;
+        let before = view(&states[..rows * units], rows, units).map_err(wrong)?;
+        add_product(before.t(), gates, gradients.get_or_alloc_mut(&w_hidden)?);
+        let of_x = view(&of_x, rows, inputs).map_err(wrong)?;
+        add_product(of_x.t(), gates, gradients.get_or_alloc_mut(&w_input)?);
+        let input = view(&input, inputs, 4 * units).map_err(wrong)?;
+        add_product(gates, input.t(), gradients.get_or_alloc_mut(&x)?);
+        Ok(())
+    });
+    Ok(out.put_tape(tape))
+}
+
+/// The state after one step, batch × 2 units, for inputs of batch × inputs and the state before, batch × 2 units.
+///
+/// # Errors
+/// [`TensorError`] where the shapes do not fit.
+pub fn lstm_step(weights: &Lstm<'_>, x: &Matrix<Cpu>, state: &Matrix<Cpu>) -> Result<Matrix<Cpu>, TensorError> {
+    let ((batch, inputs), units) = (*x.shape(), weights.units());
+    let (of_x, before) = (values(x), values(state));
+    let (input, hidden, bias) = (values(weights.input), values(weights.hidden), values(weights.bias));
+    let mut gates = Vec::with_capacity(batch * 4 * units);
+    (0..batch).for_each(|_| gates.extend_from_slice(&bias));
+    add_product(view(&of_x, batch, inputs)?, view(&input, inputs, 4 * units)?, &mut gates);
+    let before = view(&before, batch, 2 * units)?;
+    add_product(before.slice(s![.., ..units]), view(&hidden, units, 4 * units)?, &mut gates);
+    let old: Vec<f32> = before.slice(s![.., units..]).iter().copied().collect();
+    let (mut new, mut after) = (vec![0.0; batch * units], vec![0.0; batch * units]);
+    gate(&mut gates, &old, &mut new, &mut after, units);
+    let rows = after.chunks_exact(units).zip(new.chunks_exact(units));
+    tensor(x, batch, 2 * units, rows.flat_map(|(state, cell)| [state, cell].concat()).collect())
+}
+
+/// Turns the sums that reach the gates of one step into their values, and gives the new cells and states.
+fn gate(gates: &mut [f32], old: &[f32], new: &mut [f32], after: &mut [f32], units: usize) {
+    let rows = gates.chunks_exact_mut(4 * units).zip(old.chunks_exact(units));
+    let outs = new.chunks_exact_mut(units).zip(after.chunks_exact_mut(units));
+    for ((gates, old), (new, after)) in rows.zip(outs) {
+        let (input_forget, rest) = gates.split_at_mut(2 * units);
+        let (candidate, output) = rest.split_at_mut(units);
+        input_forget.iter_mut().for_each(|x| *x = sigmoid(*x));
+        candidate.iter_mut().for_each(|x| *x = tanh(*x));
+        output.iter_mut().for_each(|x| *x = sigmoid(*x));
+        let (input, forget) = input_forget.split_at(units);
+        for ((((new, old), input), forget), candidate) in new.iter_mut().zip(old).zip(input).zip(forget).zip(&*candidate) {
+            *new = forget * old + input * candidate;
+        }
+        for ((after, new), output) in after.iter_mut().zip(&*new).zip(&*output) {
+            *after = output * tanh(*new);
+        }
+    }
+}
+
+/// Turns the values of the gates of one step into the gradients of the sums that reached them, and `to_cell` from the
+/// gradient of the new cells into that of the old ones.
+fn ungate(gates: &mut [f32], old: &[f32], new: &[f32], delta: &[f32], to_cell: &mut [f32], units: usize) {
+    let rows = gates.chunks_exact_mut(4 * units).zip(old.chunks_exact(units)).zip(new.chunks_exact(units));
+    for (((gates, old), new), (delta, to_cell)) in rows.zip(delta.chunks_exact(units).zip(to_cell.chunks_exact_mut(units))) {
+        let (input, rest) = gates.split_at_mut(units);
+        let (forget, rest) = rest.split_at_mut(units);
+        let (candidate, output) = rest.split_at_mut(units);
+        for (((delta, to_cell), output), new) in delta.iter().zip(to_cell.iter_mut()).zip(output).zip(new) {
+            let (o, squashed) = (*output, tanh(*new));
+            *to_cell += delta * o * (1.0 - squashed * squashed);
+            *output = delta * squashed * o * (1.0 - o);
+        }
+        let pairs = input.iter_mut().zip(forget).zip(candidate).zip(to_cell.iter_mut()).zip(old);
+        for ((((input, forget), candidate), to_cell), old) in pairs {
+            let (i, f, g, c) = (*input, *forget, *candidate, *to_cell);
+            *input = c * g * i * (1.0 - i);
+            *forget = c * old * f * (1.0 - f);
+            *candidate = c * i * (1.0 - g * g);
+            *to_cell = c * f;
+        }
+    }
+}
+
+/// Rows of a table by their numbers: an embedding, the last steps of sequences, or sequences reversed.
+///
+/// # Errors
+/// [`TensorError`] for a number that is not a row's.
+pub fn gather<T: Tape<f32, Cpu>>(table: Matrix<Cpu, T>, rows: &[usize]) -> Result<Matrix<Cpu, T>, TensorError> {
+    let (count, columns) = *table.shape();
+    if let Some(row) = rows.iter().find(|row| **row >= count) {
+        return Err(TensorError::of(format!("row {row} of {count} is asked for")));
+    }
+    let of_table = values(&table);
+    let out = rows.iter().flat_map(|row| &of_table[row * columns..(row + 1) * columns]).copied().collect();
+    let (table, mut tape) = table.split_tape();
+    let out = tensor(&table, rows.len(), columns, out)?;
+    let (of, rows) = (out.clone(), rows.to_vec());
+    tape.add_backward_op(move |gradients| {
+        let delta = taken(gradients, &of)?;
+        let back = gradients.get_or_alloc_mut(&table)?;
+        for (row, delta) in rows.iter().zip(delta.chunks_exact(columns.max(1))) {
+            add(&mut back[row * columns..(row + 1) * columns], delta);
+        }
+        Ok(())
+    });
+    Ok(out.put_tape(tape))
+}
+
+/// Two matrices of as many rows beside each other.
+///
+/// # Errors
+/// [`TensorError`] where their rows differ in number.
+pub fn beside<T: Tape<f32, Cpu>>(a: Matrix<Cpu, T>, b: Matrix<Cpu, T>) -> Result<Matrix<Cpu, T>, TensorError> {
+    let ((rows, left), (others, right)) = (*a.shape(), *b.shape());
+    if rows != others {
+        return Err(TensorError::of(format!("{rows} rows beside {others}")));
+    }
+    let (of_a, of_b) = (values(&a), values(&b));
+    let out = (0..rows).flat_map(|row| [&of_a[row * left..(row + 1) * left], &of_b[row * right..(row + 1) * right]]);
+    let out: Vec<f32> = out.flatten().copied().collect();
+    let (a, tape) = a.split_tape();
+    let (b, other) = b.split_tape();
+    let mut tape = tape.merge(other);
+    let out = tensor(&a, rows, left + right, out)?;
+    let of = out.clone();
+    tape.add_backward_op(move |gradients| {
+        let delta = taken(gradients, &of)?;
+        for (to, from, width) in [(&a, 0, left), (&b, left, right)] {
+            let back = gradients.get_or_alloc_mut(to)?;
+            for (back, delta) in back.chunks_exact_mut(width.max(1)).zip(delta.chunks_exact((left + right).max(1))) {
+                add(back, &delta[from..from + width]);
+            }
+        }
+        Ok(())
+    });
+    Ok(out.put_tape(tape))
+}
+
+/// Each row at length one.
+///
+/// # Errors
+/// [`TensorError`].
+pub fn unit_rows<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>) -> Result<Matrix<Cpu, T>, TensorError> {
+    let (rows, columns) = *x.shape();
+    let mut out = values(&x);
+    let mut inverses = Vec::with_capacity(rows);
+    for row in out.chunks_exact_mut(columns.max(1)) {
+        let inverse = 1.0 / (dot(row, row) + 1e-12).sqrt();
+        row.iter_mut().for_each(|x| *x *= inverse);
+        inverses.push(inverse);
+    }
+    let normal = if T::OWNS_TAPE { out.clone() } else { Vec::new() };
+    let (x, mut tape) = x.split_tape();
+    let out = tensor(&x, rows, columns, out)?;
+    let of = out.clone();
+    tape.add_backward_op(move |gradients| {
+        let delta = taken(gradients, &of)?;
+        let back = gradients.get_or_alloc_mut(&x)?;
+        let width = columns.max(1);
+        let blocks = back.chunks_exact_mut(width).zip(delta.chunks_exact(width)).zip(normal.chunks_exact(width));
+        for (((back, delta), normal), inverse) in blocks.zip(&inverses) {
+            let along = dot(delta, normal);
+            back.iter_mut()
+                .zip(delta)
+                .zip(normal)
+                .for_each(|((back, delta), normal)| *back += inverse * (delta - normal * along));
+        }
+        Ok(())
+    });
+    Ok(out.put_tape(tape))
+}
+
+/// The mean over the steps of each sequence, batch × columns; `lengths` says how many steps count, at least 1 each.
+///
+/// # Errors
+/// [`TensorError`] where the shapes do not fit.
+pub fn mean_steps<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, lengths: &[usize]) -> Result<Matrix<Cpu, T>, TensorError> {
+    let ((rows, columns), batch) = (*x.shape(), lengths.len());
+    fits(rows, lengths)?;
+    let of_x = values(&x);
+    let mut out = vec![0.0; batch * columns];
+    let shares: Vec<f32> = lengths.iter().map(|&length| 1.0 / length as f32).collect();
+    for (row, x) in of_x.chunks_exact(columns.max(1)).enumerate() {
+        let (step, index) = (row / batch, row % batch);
+        if step < lengths[index] {
+            let share = shares[index];
+            out[index * columns..(index + 1) * columns].iter_mut().zip(x).for_each(|(out, x)| *out += share * x);
+        }
+    }
+    let (x, mut tape) = x.split_tape();
+    let out = tensor(&x, batch, columns, out)?;
+    let (of, lengths) = (out.clone(), lengths.to_vec());
+    tape.add_backward_op(move |gradients| {
+        let delta = taken(gradients, &of)?;
+        let back = gradients.get_or_alloc_mut(&x)?;
+        for (row, back) in back.chunks_exact_mut(columns.max(1)).enumerate() {
+            let (step, index) = (row / batch, row % batch);
+            if step < lengths[index] {
+                let (share, delta) = (shares[index], &delta[index * columns..(index + 1) * columns]);
+                back.iter_mut().zip(delta).for_each(|(back, delta)| *back += share * delta);
+            }
+        }
+        Ok(())
+    });
+    Ok(out.put_tape(tape))
+}
+
+/// For each query the mean of the keys of its sequence, weighted by the softmax of their products (Luong et al., "Effective
+/// Approaches to Attention-based Neural Machine Translation", 2015): (query steps · batch) × columns. `lengths` says how many
+/// steps of the keys count, at least 1 each.
+///
+/// # Errors
+/// [`TensorError`] where the shapes do not fit.
+pub fn attention<T: Tape<f32, Cpu>>(
+    queries: Matrix<Cpu, T>,
+    keys: Matrix<Cpu, T>,
+    lengths: &[usize],
+) -> Result<Matrix<Cpu, T>, TensorError> {
+    let ((rows, columns), batch) = (*queries.shape(), lengths.len());
+    fits(keys.shape().0, lengths)?;
+    if rows % batch.max(1) != 0 || keys.shape().1 != columns {
+        return Err(TensorError::of(format!("{rows} queries of {columns} numbers for {batch} sequences")));
+    }
+    let (of_queries, of_keys) = (values(&queries), values(&keys));
+    let key = move |step: usize, index: usize| (step * batch + index) * columns..(step * batch + index + 1) * columns;
+    let mut out = vec![0.0; rows * columns];
+    let mut shares: Vec<f32> = Vec::new();
+    for (row, (query, out)) in of_queries.chunks_exact(columns.max(1)).zip(out.chunks_exact_mut(columns.max(1))).enumerate() {
+        let (index, start) = (row % batch, shares.len());
+        shares.extend((0..lengths[index]).map(|step| dot(query, &of_keys[key(step, index)])));
+        let own = &mut shares[start..];
+        let top = own.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        own.iter_mut().for_each(|x| *x = exp(*x - top));
+        let total = sum(own);
+        for (step, share) in own.iter_mut().enumerate() {
+            *share /= total;
+            out.iter_mut().zip(&of_keys[key(step, index)]).for_each(|(out, key)| *out += *share * key);
+        }
+    }
+    let (queries, tape) = queries.split_tape();
+    let (keys, other) = keys.split_tape();
+    let mut tape = tape.merge(other);
+    let out = tensor(&queries, rows, columns, out)?;
+    let (of, lengths) = (out.clone(), lengths.to_vec());
+    tape.add_backward_op(move |gradients| {
+        let delta = taken(gradients, &of)?;
+        let (mut to_queries, mut to_keys) = (vec![0.0; of_queries.len()], vec![0.0; of_keys.len()]);
+        let mut rest = &shares[..];
+        for (row, delta) in delta.chunks_exact(columns.max(1)).enumerate() {
+            let (index, own) = (row % batch, row * columns..(row + 1) * columns);
+            let (shares, later) = rest.split_at(lengths[index]);
+            rest = later;
+            let slopes: Vec<f32> = (0..lengths[index]).map(|step| dot(delta, &of_keys[key(step, index)])).collect();
+            let mean = dot(shares, &slopes);
+            for (step, (share, slope)) in shares.iter().zip(&slopes).enumerate() {
+                let (at, to_score) = (key(step, index), share * (slope - mean));
+                let (query, back) = (&of_queries[own.clone()], &mut to_keys[at.clone()]);
+                for ((back, query), delta) in back.iter_mut().zip(query).zip(delta) {
+                    *back += to_score * query + share * delta;
+                }
+                let back = to_queries[own.clone()].iter_mut();
+                back.zip(&of_keys[at]).for_each(|(back, key)| *back += to_score * key);
+            }
+        }
+        add(gradients.get_or_alloc_mut(&queries)?, &to_queries);
+        add(gradients.get_or_alloc_mut(&keys)?, &to_keys);
+        Ok(())
+    });
+    Ok(out.put_tape(tape))
+}
+
+fn fits(rows: usize, lengths: &[usize]) -> Result<(), TensorError> {
+    let longest = lengths.iter().copied().max().unwrap_or(0);
+    if rows < longest * lengths.len() || rows % lengths.len().max(1) != 0 || lengths.contains(&0) {
+        return Err(TensorError::of(format!("{rows} rows for {} sequences of 1 to {longest} steps", lengths.len())));
+    }
+    Ok(())
+}
+
+/// The numbers of a matrix, each times a factor of its own: dropout, with factors of 0 or the inverse of the share that is kept.
+///
+/// # Errors
+/// [`TensorError`] where there are not as many factors.
+pub fn scaled<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, factors: Vec<f32>) -> Result<Matrix<Cpu, T>, TensorError> {
+    let (rows, columns) = *x.shape();
+    let mut out = values(&x);
+    out.iter_mut().zip(&factors).for_each(|(x, factor)| *x *= factor);
+    let (x, mut tape) = x.split_tape();
+    let out = tensor(&x, rows, columns, out)?;
+    if factors.len() != rows * columns {
+        return Err(TensorError::of(format!("{} factors for {} numbers", factors.len(), rows * columns)));
+    }
+    let of = out.clone();
+    tape.add_backward_op(move |gradients| {
+        let delta = taken(gradients, &of)?;
+        let back = gradients.get_or_alloc_mut(&x)?;
+        back.iter_mut().zip(&delta).zip(&factors).for_each(|((back, delta), factor)| *back += delta * factor);
+        Ok(())
+    });
+    Ok(out.put_tape(tape))
+}
+
+/// `-Σ weight · log softmax(logits)[target]`, where the softmax of a row is over its `legal` columns alone. `legal` is rows ×
+/// columns; a row of weight 0 may have none.
+///
+/// # Errors
+/// [`TensorError`] where there are not as many masks, targets or weights, or where the target of a row that counts is illegal.
+pub fn masked_cross_entropy<T: Tape<f32, Cpu>>(
+    logits: Matrix<Cpu, T>,
+    legal: &[bool],
+    targets: &[usize],
+    weights: &[f32],
+) -> Result<Scalar<Cpu, T>, TensorError> {
+    let (rows, columns) = *logits.shape();
+    if legal.len() != rows * columns || targets.len() != rows || weights.len() != rows {
+        return Err(TensorError::of("as many masks, targets and weights as logits are needed"));
+    }
+    let mut delta = values(&logits);
+    let mut loss = 0.0_f64;
+    let blocks = delta.chunks_exact_mut(columns.max(1)).zip(legal.chunks_exact(columns.max(1)));
+    for ((row, legal), (&target, &weight)) in blocks.zip(targets.iter().zip(weights)) {
+        if weight == 0.0 {
+            row.fill(0.0);
+            continue;
+        }
+        if legal.get(target) != Some(&true) {
+            return Err(TensorError::of(format!("the target {target} is not legal")));
+        }
+        let top = row.iter().zip(legal).filter(|(_, legal)| **legal).map(|(x, _)| *x).fold(f32::NEG_INFINITY, f32::max);
+        let own = row[target] - top;
+        row.iter_mut().zip(legal).for_each(|(x, legal)| *x = if *legal { exp(*x - top) } else { 0.0 });
+        let total = sum(row);
+        loss += f64::from(weight) * (f64::from(total).ln() - f64::from(own));
+        row.iter_mut().for_each(|x| *x *= weight / total);
+        row[target] -= weight;
+    }
+    with_gradient(logits, loss as f32, delta)
+}
+
+/// A loss of the caller's own: its value at `x`, and its gradient there.
+///
+/// # Errors
+/// [`TensorError`].
+pub fn with_gradient<T: Tape<f32, Cpu>>(
+    x: Matrix<Cpu, T>,
+    value: f32,
+    gradient: Vec<f32>,
+) -> Result<Scalar<Cpu, T>, TensorError> {
+    let (x, mut tape) = x.split_tape();
+    let out = x.device().try_tensor_from_vec(vec![value], ()).map_err(TensorError::of)?;
+    let of: Scalar<Cpu> = out.clone();
+    tape.add_backward_op(move |gradients| {
+        let factor = gradients.get_or_alloc_mut(&of)?.first().copied().unwrap_or(0.0);
+        let back = gradients.get_or_alloc_mut(&x)?;
+        back.iter_mut().zip(&gradient).for_each(|(back, slope)| *back += factor * slope);
+        Ok(())
+    });
+    Ok(out.put_tape(tape))
+}
+
+/// The sum of two losses.
+///
+/// # Errors
+/// [`TensorError`].
+pub fn both<T: Tape<f32, Cpu>>(a: Scalar<Cpu, T>, b: Scalar<Cpu, T>) -> Result<Scalar<Cpu, T>, TensorError> {
+    a.try_add(b).map_err(TensorError::of)
+}
+
+/// A matrix for two readers: the tape goes with the first, and gradients of both meet.
+pub fn fork<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>) -> (Matrix<Cpu, T>, Matrix<Cpu, T>) {
+    let (x, tape) = x.split_tape();
+    (x.clone().put_tape(tape), x.retaped())
+}
+
+/// Takes the gradient with respect to a matrix, row-major; zeros where the loss does not depend on it.
+///
+/// # Errors
+/// [`TensorError`].
+pub fn gradient(gradients: &mut Gradients<f32, Cpu>, of: &Matrix<Cpu>) -> Result<Vec<f32>, TensorError> {
+    taken(gradients, of).map_err(TensorError::of)
+}
+
+impl Params<Cpu> {
+    /// Adds the gradients of another part of a batch. Added in a fixed order they are the same for any number of threads.
+    ///
+    /// # Errors
+    /// [`TensorError`].
+    pub fn add_gradients(&self, to: &mut Gradients<f32, Cpu>, mut from: Gradients<f32, Cpu>) -> Result<(), TensorError> {
+        for (value, _) in self.all() {
+            let more = std::mem::take(&mut **from.get_or_alloc_mut(value).map_err(TensorError::of)?);
+            add(to.get_or_alloc_mut(value).map_err(TensorError::of)?, &more);
+        }
+        Ok(())
+    }
+
+    /// Adds the gradient of an L2 penalty, `factor / 2 · |w|²`, on the parameters that decay.
+    ///
+    /// # Errors
+    /// [`TensorError`].
+    pub fn add_penalty(&self, to: &mut Gradients<f32, Cpu>, factor: f32) -> Result<(), TensorError> {
+        for (value, _) in self.all().filter(|(_, decays)| *decays) {
+            let back = to.get_or_alloc_mut(value).map_err(TensorError::of)?;
+            back.iter_mut().zip(values(value)).for_each(|(back, value)| *back += factor * value);
+        }
+        Ok(())
+    }
+}
