@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use automl_core::rand::{RngExt, SeedableRng};
 use automl_core::study::seed_of;
-use automl_core::{Alone, Ask, Cancel, EvaluatorConfig, Genotype, Prices, SearchSpace, State, StrategyConfig, Trial};
+use automl_core::{Alone, Ask, Cancel, Evaluator, EvaluatorConfig, Genotype, Prices, SearchSpace, State, StrategyConfig, Trial};
 use automl_nas::nao::{Settings, probe};
 use automl_nas::table::Columns;
 use automl_nas::{Cell, Nao, NaoPlus, NasBench201, Table};

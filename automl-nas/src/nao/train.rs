@@ -97,9 +97,9 @@ fn pass(
     let scored = drawn.iter().filter(|(_, score)| score.is_some()).count().max(1);
     let tokens: usize = drawn.iter().map(|(sequence, _)| sequence.tokens.len()).sum();
     let shares = [training.lambda as f32 / scored as f32, (1.0 - training.lambda) as f32 / tokens.max(1) as f32];
-    let parts: Vec<(&[(&Sequence, Option<f32>)], u64)> = drawn.chunks(PART).map(|part| (part, rng.random())).collect();
-    let done: Vec<Result<_, TensorError>> =
-        parts.into_par_iter().map(|(part, seed)| self::part(model, part, shares, training, seed)).collect();
+    let seeds: Vec<u64> = drawn.chunks(PART).map(|_| rng.random()).collect();
+    let parts = drawn.par_chunks(PART).zip(&seeds);
+    let done: Vec<Result<_, TensorError>> = parts.map(|(part, seed)| self::part(model, part, shares, training, *seed)).collect();
     let mut done = done.into_iter();
     let (mut loss, mut gradients) = done.next().unwrap_or_else(|| Ok((0.0, Gradients::leaky())))?;
     for more in done {

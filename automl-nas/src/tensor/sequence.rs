@@ -366,7 +366,7 @@ pub fn attention<T: Tape<f32, Cpu>>(
 
 fn fits(rows: usize, lengths: &[usize]) -> Result<(), TensorError> {
     let longest = lengths.iter().copied().max().unwrap_or(0);
-    if rows < longest * lengths.len() || rows % lengths.len().max(1) != 0 || lengths.contains(&0) {
+    if rows < longest * lengths.len() || !rows.is_multiple_of(lengths.len().max(1)) || lengths.contains(&0) {
         return Err(TensorError::of(format!("{rows} rows for {} sequences of 1 to {longest} steps", lengths.len())));
     }
     Ok(())
