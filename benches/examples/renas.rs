@@ -54,9 +54,9 @@ fn speed(trials: u64) -> Result<(), Failure> {
     let loss = |genotype: &Genotype| -(genotype.nodes.iter().filter(|node| node.op == "sep_conv_3x3").count() as f64) / 10.0;
     let random = Renas { learning_rate: 0.0, ..Renas::default() };
     let configs: [(&str, Box<dyn StrategyConfig>); 3] = [
-        ("renas", Box::new(Renas::default())),
+        ("renas", Box::<Renas>::default()),
         ("its evolution alone", Box::new(random)),
-        ("renas_plus", Box::new(RenasPlus::default())),
+        ("renas_plus", Box::<RenasPlus>::default()),
     ];
     for (name, config) in configs {
         let mut strategy = config.build(space.clone(), &objectives())?;
@@ -166,10 +166,10 @@ fn compare(table: &Table, report: &str, seeds: u64, queries: u64, others: &[&str
         list("regularized_evolution 30/10", Box::new(RegularizedEvolution { population: 30, sample: 10, mutations: Vec::new() }));
         list("renas, random mutation", Box::new(Renas { learning_rate: 0.0, ..Renas::default() }));
         list("renas, unidirectional", Box::new(Renas { bidirectional: false, ..Renas::default() }));
-        list("renas", Box::new(Renas::default()));
+        list("renas", Box::<Renas>::default());
         list("renas_plus, random mutation", Box::new(RenasPlus { learning_rate: 0.0, ..RenasPlus::default() }));
         list("renas_plus, several", Box::new(RenasPlus { changes: Changes::Several(0.2), ..RenasPlus::default() }));
-        list("renas_plus", Box::new(RenasPlus::default()));
+        list("renas_plus", Box::<RenasPlus>::default());
     }
     for (name, config) in configs {
         let start = Instant::now();
