@@ -54,7 +54,7 @@ fn several_objectives_give_a_front_that_no_trial_dominates() {
     assert_eq!(ids, std::mem::take(&mut listed));
     let table = place.run("trials run --pareto").ok();
     assert_eq!(table.lines().count(), 1 + front.len());
-    for word in ["balanced_accuracy", "predict_time", "model_size", "µs", "kB"] {
+    for word in ["balanced_accuracy", "predict_time", "model_size", "ns", "kB"] {
         assert!(table.contains(word), "{word} in {table}");
     }
     // The same trials for any number of workers.

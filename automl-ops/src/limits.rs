@@ -220,7 +220,7 @@ mod tests {
         let measures = |microseconds: f64, model_size: f64| Measures { predict_time: 1e-6 * microseconds, model_size };
         assert!(limits.allow(measures(49.0, 5e6)) && Limits::default().allow(measures(1e9, 1e18)));
         let slow = limits.problem(measures(60.0, 1.0)).unwrap();
-        assert!(slow.contains("60 µs a row") && slow.contains("50 µs"), "{slow}");
+        assert!(slow.contains("60.0 µs a row") && slow.contains("50 µs"), "{slow}");
         let large = limits.problem(measures(1.0, 7_250_000.0)).unwrap();
         assert!(large.contains("7.25 MB") && large.contains("5 MB"), "{large}");
         assert!(!limits.without(measures(20.0, 0.0)).allow(measures(31.0, 0.0)));
