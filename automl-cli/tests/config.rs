@@ -177,10 +177,11 @@ fn cells_of_nas_bench_201() {
     let Some(data) = data() else { return };
     let place = Place::new();
     let path = data.join("nas/nb201.csv.gz").display().to_string();
+    let example = include_str!("../../examples/nas-bench-201.toml");
     let mut found = Vec::new();
     for strategy in ["random", "regularized_evolution", "graph_evolution", "darwin", "bayes", "tpe"] {
-        place.run(&format!("new --strategy {strategy} --evaluator nas_bench_201 --out nas.toml")).ok();
-        let settings = format!("--set evaluator.path={path} --set study.lag=0");
+        place.write("nas.toml", &example.replace("type = \"random\"", &format!("type = \"{strategy}\"")));
+        let settings = format!("--set evaluator.file={path}");
         let result = place.run(&format!("-q search nas.toml --trials 150 --run-dir {strategy} --format json {settings}")).ok();
         let result: Value = serde_json::from_str(&result).unwrap();
         assert!(result["scores"]["c10_val12"].as_f64().unwrap() > 70.0, "{result}");
