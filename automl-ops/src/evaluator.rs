@@ -4,204 +4,28 @@
 //! is scored on: a fold's pipeline sees the fold's training rows alone.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use automl_core::hash::StableHash;
-use automl_core::{Cancel, EvalContext, Evaluation, Evaluator, Genotype, Objective, Price, SearchSpace, Stop, Stopwatch, plugin};
+use automl_core::{Cancel, EvalContext, Evaluation, Evaluator, Genotype, Objective, Price, Stop, Stopwatch};
 use rayon::prelude::*;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::cost::Shape;
 use crate::frame::Frame;
 use crate::goal::{Goal, MODEL_SIZE, PREDICT_TIME};
-use crate::limits::{FileSize, Limits, Measures, RowTime};
-use crate::metrics::{Metric, MetricError, Predictions, Task, Truth};
+use crate::limits::{Limits, Measures};
+use crate::metrics::{Metric, MetricError, Predictions, Truth};
 use crate::model::{About, Model};
 use crate::operator::Target;
 use crate::pipeline::{self, Cache, CacheStats, Part, Pipeline, PipelineError, Shared, take_weights};
-use crate::space::PipelineSpace;
 use crate::split;
-use crate::table::{ColumnType, ReadOptions};
 use crate::training::Training;
+use crate::validation::{Splits, Validation};
 
-/// How candidates are validated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Validation {
-    /// Five folds up to 5,000 rows, three up to 15,000, else a holdout of a fifth. Up to 1,000 rows the folds are drawn anew, up
-    /// to four times: of thousands of candidates on a small table, the best of one draw is mostly the luckiest.
-    #[default]
-    Auto,
-    /// Cross-validation, stratified by class or by quantile of the target.
-    Kfold {
-        /// Number of folds, at least 2.
-        folds: usize,
-        /// How often the folds are drawn, at least 1; default 1. The first draw gives the models, all give the score.
-        #[serde(default = "once")]
-        repeats: usize,
-    },
-    /// One split.
-    Holdout {
-        /// Share of rows held out, above 0 and below 1.
-        fraction: f64,
-    },
-}
+pub(crate) type Problem = Box<dyn std::error::Error + Send + Sync>;
 
-fn once() -> usize {
-    1
-}
-
-/// Rows that all draws of folds of a small table hold out together, about.
-const HELD: usize = 2_000;
-/// Cells of all draws together, about: each draw holds a copy of the table a fold.
-const CELLS: usize = 1_000_000;
-/// Draws of folds, at most.
-const REPEATS: usize = 4;
-/// Draws that may be asked for.
-const MOST_REPEATS: usize = 100;
-
-impl Validation {
-    /// What it means for a table of this size.
-    fn resolve(self, rows: usize, columns: usize) -> Splits {
-        let repeats = (HELD / rows.max(1)).min(CELLS / (rows * columns).max(1)).clamp(1, REPEATS);
-        match self {
-            Self::Auto if rows <= 5_000 => Splits::Folds { count: 5, repeats },
-            Self::Auto if rows <= 15_000 => Splits::Folds { count: 3, repeats: 1 },
-            Self::Auto => Splits::Holdout { fraction: 0.2 },
-            Self::Kfold { folds: count, repeats } => Splits::Folds { count, repeats },
-            Self::Holdout { fraction } => Splits::Holdout { fraction },
-        }
-    }
-
-    fn problem(self) -> Option<String> {
-        match self {
-            Self::Kfold { repeats, .. } if !(1..=MOST_REPEATS).contains(&repeats) => {
-                Some(format!("`repeats` is {repeats}; it must lie between 1 and {MOST_REPEATS}"))
-            }
-            Self::Kfold { folds, .. } if folds < 2 => Some(format!("`folds` is {folds}; at least 2 are needed")),
-            Self::Holdout { fraction } if !(fraction > 0.0 && fraction < 1.0) => {
-                Some(format!("`fraction` is {fraction}; it must lie between 0 and 1"))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// How the rows of a table are split.
-#[derive(Clone, Copy)]
-enum Splits {
-    Folds { count: usize, repeats: usize },
-    Holdout { fraction: f64 },
-}
-
-/// Cross-validates pipelines on a table read from a file.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Tabular {
-    /// Path of the training table: CSV, TSV (plain or gzip) or Parquet.
-    pub train: PathBuf,
-    /// The column to predict.
-    pub target: String,
-    /// What the target is; found out where absent.
-    pub task: Option<Task>,
-    /// The score to improve; balanced accuracy or RMSE where absent.
-    pub metric: Option<Metric>,
-    /// What is improved at once: metrics, `predict_time` (declared seconds a row) and `model_size` (bytes). The first is a metric:
-    /// it says which candidate is the best, and what the final model is joined by. Where empty: `metric` alone.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>")]
-    pub objectives: Vec<Goal>,
-    /// The longest time to predict a row, as declared, of a candidate and of the final model: `50us`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    pub max_predict_time: Option<RowTime>,
-    /// The largest size of a model file, of a candidate and of the final model: `5MB`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    pub max_model_size: Option<FileSize>,
-    /// How candidates are validated.
-    pub validation: Validation,
-    /// The column that says how much each row counts, when fitting and when scoring; it is no feature.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weights: Option<String>,
-    /// Columns that are no features.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub drop: Vec<String>,
-    /// Types of columns, where the values would suggest another.
-    pub types: BTreeMap<String, ColumnType>,
-}
-
-impl Default for Tabular {
-    fn default() -> Self {
-        Self {
-            train: "train.csv".into(),
-            target: "target".into(),
-            task: None,
-            metric: None,
-            objectives: Vec::new(),
-            max_predict_time: None,
-            max_model_size: None,
-            validation: Validation::Auto,
-            weights: None,
-            drop: Vec::new(),
-            types: BTreeMap::new(),
-        }
-    }
-}
-
-type Problem = Box<dyn std::error::Error + Send + Sync>;
-
-impl Tabular {
-    /// Reads the table.
-    ///
-    /// # Errors
-    /// [`crate::table::DataError`].
-    pub fn read(&self) -> Result<Training, crate::table::DataError> {
-        let options = ReadOptions { types: self.types.clone(), drop: self.drop.clone(), ..ReadOptions::default() };
-        Training::read(&self.train, &self.target, self.weights.as_deref(), self.task, &options)
-    }
-
-    /// The evaluator of a table that was read; see [`TabularEvaluator::new`].
-    ///
-    /// # Errors
-    /// A metric of another task, objectives that contradict each other, or a validation that makes no sense.
-    pub fn evaluator(&self, training: Arc<Training>, workers: usize) -> Result<TabularEvaluator, Problem> {
-        let limits = Limits { predict_time: self.max_predict_time, model_size: self.max_model_size };
-        let metric = self.first_metric()?;
-        TabularEvaluator::new(training, metric, self.validation, workers)?.aiming(&self.objectives, limits)
-    }
-
-    /// The metric that decides; none where the task says it.
-    fn first_metric(&self) -> Result<Option<Metric>, Problem> {
-        let bad = |problem: &str| automl_core::Error::config("evaluator.objectives", problem);
-        match self.objectives.first() {
-            None => Ok(self.metric),
-            Some(Goal::Metric(first)) if self.metric.is_none_or(|metric| metric == *first) => Ok(Some(*first)),
-            Some(Goal::Metric(_)) => Err(bad("the first objective is another than `metric`; leave `metric` out").into()),
-            Some(_) => Err(bad("the first objective must be a metric, such as `balanced_accuracy` or `rmse`").into()),
-        }
-    }
-}
-
-plugin! {
-    "tabular",
-    impl EvaluatorConfig for Tabular {
-        fn build(&self, workers: usize) -> Result<Arc<dyn Evaluator>, Problem> {
-            Ok(Arc::new(self.evaluator(Arc::new(self.read()?), workers)?))
-        }
-
-        fn space(&self) -> Result<Option<Arc<dyn SearchSpace>>, Problem> {
-            let training = self.read()?;
-            let metric = self.first_metric()?.unwrap_or(training.task().default_metric());
-            Ok(Some(Arc::new(PipelineSpace::fitting(&training, metric)?)))
-        }
-    }
-}
-
-/// The running half of [`Tabular`].
+/// The running half of [`Tabular`](crate::Tabular).
 pub struct TabularEvaluator {
     training: Arc<Training>,
     metric: Metric,
@@ -421,19 +245,7 @@ impl TabularEvaluator {
         let Training { x, y, .. } = self.training.as_ref();
         let data = self.training.data();
         let rows = x.rows();
-        let held: Vec<Vec<u32>> = match (self.splits, y) {
-            (Splits::Holdout { fraction }, Target::Classes { codes, classes }) => {
-                vec![split::stratified_holdout(codes, *classes, fraction, seed).1]
-            }
-            (Splits::Holdout { fraction }, Target::Values(values)) => vec![split::quantile_holdout(values, fraction, seed).1],
-            (Splits::Folds { count, repeats }, _) => {
-                let seed_of = |draw: usize| match draw {
-                    0 => seed,
-                    draw => StableHash::new("draw").number(seed).number(draw as u64).finish(),
-                };
-                (0..repeats).flat_map(|draw| pipeline::folds(y, count.min(rows), seed_of(draw))).collect()
-            }
-        };
+        let held = self.splits.held(y, seed);
         let fold = |(index, held): (usize, Vec<u32>)| {
             let mut kept = split::complement(rows, &held);
             if fidelity < 1.0 {

@@ -25,12 +25,16 @@ pub mod space;
 pub mod split;
 pub mod state;
 pub mod table;
+mod tabular;
 pub mod training;
 pub mod tree;
+mod validation;
 mod weights;
 
-pub use evaluator::{Tabular, TabularEvaluator, Validated};
+pub use evaluator::{TabularEvaluator, Validated};
 pub use metrics::{Metric, Task};
 pub use model::{About, Model, ModelError};
 pub use space::PipelineSpace;
+pub use tabular::Tabular;
 pub use training::Training;
+pub use validation::Validation;

@@ -18,10 +18,9 @@ use std::time::{Duration, Instant};
 
 use automl_core::{Alone, Cancel, Evaluator, Genotype, Journal};
 use automl_nas as _;
-use automl_ops::evaluator::Validation;
 use automl_ops::portfolio::Portfolio;
 use automl_ops::table::ReadOptions;
-use automl_ops::{PipelineSpace, TabularEvaluator, Task, Training};
+use automl_ops::{PipelineSpace, TabularEvaluator, Task, Training, Validation};
 use serde::{Deserialize, Serialize};
 
 /// Rows of a training fold, at most.
