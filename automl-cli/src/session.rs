@@ -26,6 +26,8 @@ pub const CONFIG: &str = "run.toml";
 /// Time kept free at the very end for writing the model.
 const WRITING: Duration = Duration::from_millis(200);
 
+/// The part of a run's time that looking for columns which hold the answer may take: one in so many.
+const SUSPICION: u32 = 20;
 /// Gap between the score that chose a model and its honest one, as a share of the scale, from which a user is warned.
 const OVERFITTED: f64 = 0.03;
 
@@ -52,9 +54,6 @@ pub fn build(config: &RunConfig, quiet: bool) -> Result<Built, CliError> {
             output::note(&format!("note: {text}"));
         }
         let evaluator = Arc::new(tabular.evaluator(training.clone(), workers)?);
-        for suspect in leak::suspects(&training, config.seed, &Cancel::new()) {
-            output::note(&format!("warning: {}", suspect.warning(&training)));
-        }
         let metric = evaluator.metric();
         let space: Arc<dyn SearchSpace> = match &config.space {
             Some(space) => space.clone(),
@@ -145,11 +144,17 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     if let (Some(run_dir), None) = (&run_dir, &resumed) {
         unused(run_dir)?;
     }
+    let limit = config.study.time_limit();
     let built = build(&config, quiet)?;
+    if let Some(table) = &built.table {
+        let until = limit.map(|limit| Instant::now() + limit / SUSPICION);
+        for suspect in leak::suspects(table.training(), config.seed, &signals.token().child(until)) {
+            output::note(&format!("warning: {}", suspect.warning(table.training())));
+        }
+    }
     config.space = Some(built.space.clone());
     let objectives = built.evaluator.objectives();
     let strategy = config.strategy.build(built.space.clone(), &objectives)?;
-    let limit = config.study.time_limit();
     let end = limit.map(|limit| start + limit);
     let mut keeper = match (&built.table, &config.out) {
         (Some(table), Some(out)) => Some(Keeper::start(table, config.seed, out.clone(), config.ensemble)?),

@@ -69,6 +69,13 @@ pub fn crowding(losses: &[&[f64]], front: &[usize]) -> Vec<f64> {
 /// The places of all losses, best first, by the crowded comparison of NSGA-II: the earlier front, in it the less crowded, of
 /// equals the first.
 pub fn order(losses: &[&[f64]]) -> Vec<usize> {
+    if losses.iter().all(|losses| losses.len() <= 1) {
+        // The same without a comparison of all pairs: each value is a front of its own.
+        let mut order: Vec<usize> = (0..losses.len()).collect();
+        let loss = |index: usize| losses[index].first().copied().unwrap_or_default();
+        order.sort_by(|&a, &b| loss(a).total_cmp(&loss(b)));
+        return order;
+    }
     let mut order = Vec::with_capacity(losses.len());
     for front in fronts(losses) {
         let distance = crowding(losses, &front);
