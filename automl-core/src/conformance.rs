@@ -13,7 +13,7 @@ use crate::evaluator::{Direction, Objective};
 use crate::genotype::Genotype;
 use crate::registry::{self, Plugin};
 use crate::space::{Answer, Next, SearchSpace, Step, next_question, sample};
-use crate::strategy::{Ask, Crossover, Mutation, Prices, Proposal, Strategy, StrategyConfig};
+use crate::strategy::{Ask, Crossover, Mutation, Proposal, Strategy, StrategyConfig};
 use crate::study::seed_of;
 use crate::trial::{State, Trial};
 use crate::vocabulary::Vocabulary;
@@ -132,10 +132,7 @@ pub fn check_strategy(config: &dyn StrategyConfig, space: &Arc<dyn SearchSpace>,
     let mut pending: Vec<Proposal> = Vec::new();
     let (mut asked, mut told) = (0, 0);
     while asked < trials {
-        let ask = |strategy: &dyn Strategy| {
-            strategy
-                .ask(&Ask { trial: asked, pending: &pending, prices: Prices::default() }, &mut rng(seed_of(seed, "ask", asked)))
-        };
+        let ask = |strategy: &dyn Strategy| strategy.ask(&Ask::alone(asked, &pending), &mut rng(seed_of(seed, "ask", asked)));
         let proposals = ask(strategy.as_ref()).map_err(|error| format!("ask {asked}: {error}"))?;
         if ask(strategy.as_ref()).map_err(text)? != proposals {
             return Err(format!("ask {asked} is not pure: asked twice, it answers differently"));
@@ -176,19 +173,9 @@ fn made_up(id: u64, proposal: Proposal) -> Trial {
         6 => State::Pruned,
         _ => State::Complete,
     };
-    Trial {
-        id,
-        state,
-        losses: if state == State::Complete { vec![(hash % 10_007) as f64 / 10_007.0] } else { Vec::new() },
-        metrics: Default::default(),
-        genotype: proposal.genotype,
-        origin: proposal.origin,
-        fidelity: proposal.fidelity,
-        steps: Vec::new(),
-        duplicate_of: None,
-        reason: None,
-        seconds: 0.25,
-    }
+    let loss = (hash % 10_007) as f64 / 10_007.0;
+    let losses = (state == State::Complete).then(|| vec![loss]);
+    Trial { state, seconds: 0.25, ..Trial::told(id, proposal, losses) }
 }
 
 /// Checks a mutation on `cases` random parents: results are legal and differ, parents stay as they are, the same seed gives

@@ -4,11 +4,12 @@
 //! builds. `ask` is pure and `tell` is the only transition, so that the journal of a study is the whole state: resume is replay.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::evaluator::{Evaluator, Objective, Price};
 use crate::genotype::Genotype;
@@ -84,6 +85,16 @@ pub struct Ask<'a> {
     pub pending: &'a [Proposal],
     /// What candidates are expected to take.
     pub prices: Prices<'a>,
+    /// Cancelled when the study ends. What takes long then gives up: whatever is said after that is dropped.
+    pub cancel: &'a Cancel,
+}
+
+impl<'a> Ask<'a> {
+    /// An ask outside a study: prices are unknown, and there is time.
+    pub fn alone(trial: u64, pending: &'a [Proposal]) -> Self {
+        static NEVER: LazyLock<Cancel> = LazyLock::new(Cancel::new);
+        Self { trial, pending, prices: Prices::default(), cancel: &NEVER }
+    }
 }
 
 /// Plain data that builds a strategy; a config names it by its `type`.

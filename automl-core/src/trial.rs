@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::genotype::Genotype;
-use crate::strategy::Origin;
+use crate::strategy::{Origin, Proposal};
 
 /// How a trial ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,24 @@ fn is_full(fidelity: &f64) -> bool {
 }
 
 impl Trial {
+    /// What came of a proposal outside a study: complete with these losses, or failed without any.
+    pub fn told(id: u64, proposal: Proposal, losses: Option<Vec<f64>>) -> Self {
+        let Proposal { genotype, origin, fidelity } = proposal;
+        Self {
+            id,
+            state: if losses.is_some() { State::Complete } else { State::Failed },
+            losses: losses.unwrap_or_default(),
+            metrics: BTreeMap::new(),
+            genotype,
+            origin,
+            fidelity,
+            steps: Vec::new(),
+            duplicate_of: None,
+            reason: None,
+            seconds: 0.0,
+        }
+    }
+
     /// The first loss of a complete trial.
     pub fn loss(&self) -> Option<f64> {
         if self.state == State::Complete { self.losses.first().copied() } else { None }

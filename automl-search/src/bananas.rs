@@ -188,18 +188,11 @@ mod tests {
 
     use super::*;
     use crate::random::Random;
-    use crate::testing::{Run, distance, pool_space, tiny};
+    use crate::testing::{Run, distance, mean_best_of, pool_space, tiny};
 
     #[test]
     fn beats_random_search() {
-        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
-        let mean = |config: &dyn StrategyConfig| {
-            let best = |seed| {
-                let trials = Run::new(config, &space, seed).trials(80, |genotype| Some(distance(genotype)));
-                trials.iter().filter_map(Trial::loss).fold(f64::INFINITY, f64::min)
-            };
-            (0..4).map(best).sum::<f64>() / 4.0
-        };
+        let mean = |config: &dyn StrategyConfig| mean_best_of(config, pool_space(), distance, 80, 4);
         let (own, random) = (mean(&Bananas::default()), mean(&Random {}));
         assert!(own < 0.9 * random, "{own} {random}");
     }

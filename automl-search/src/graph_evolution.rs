@@ -338,7 +338,7 @@ mod tests {
         strategy.tell(&trials[1]).unwrap();
         strategy.tell(&Trial { id: 2, losses: vec![3.0], ..trials[1].clone() }).unwrap();
         strategy.tell(&Trial { id: 3, losses: Vec::new(), state: automl_core::State::Failed, ..trials[0].clone() }).unwrap();
-        let ask = Ask { trial: 4, pending: &[], prices: Default::default() };
+        let ask = Ask::alone(4, &[]);
         let mut rng = <rand_chacha::ChaCha8Rng as automl_core::rand::SeedableRng>::seed_from_u64(1);
         assert_eq!(strategy.ask(&ask, &mut rng).unwrap()[0].origin.parents, [2]);
     }

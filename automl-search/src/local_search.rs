@@ -111,19 +111,12 @@ mod tests {
 
     use super::*;
     use crate::random::Random;
-    use crate::testing::{Run, distance, pool_space, tiny};
+    use crate::testing::{Run, distance, mean_best_of, pool_space, tiny};
 
     #[test]
     fn beats_random_search_on_cells() {
-        let space: Arc<dyn SearchSpace> = Arc::new(GraphSpace::default());
         let worse = |genotype: &Genotype| 6.0 - genotype.nodes.iter().filter(|node| node.op == "conv_3x3").count() as f64;
-        let mean = |config: &dyn StrategyConfig| {
-            let best = |seed| {
-                let trials = Run::new(config, &space, seed).trials(250, |genotype| Some(worse(genotype)));
-                trials.iter().filter_map(Trial::loss).fold(f64::INFINITY, f64::min)
-            };
-            (0..8).map(best).sum::<f64>() / 8.0
-        };
+        let mean = |config: &dyn StrategyConfig| mean_best_of(config, GraphSpace::default(), worse, 250, 8);
         let (local, random) = (mean(&LocalSearch {}), mean(&Random {}));
         assert!(local < random, "{local} {random}");
     }

@@ -312,7 +312,7 @@ mod tests {
         let ask = |strategy: &dyn Strategy, pending: &[Proposal]| {
             use automl_core::rand::SeedableRng;
             let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-            strategy.ask(&Ask { trial: 4, pending, prices: Default::default() }, &mut rng).unwrap().remove(0)
+            strategy.ask(&Ask::alone(4, pending), &mut rng).unwrap().remove(0)
         };
         let promoted = ask(strategy.as_ref(), &[]);
         let best = told[1..].iter().min_by(|a, b| a.losses[0].total_cmp(&b.losses[0])).unwrap();

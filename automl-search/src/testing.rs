@@ -7,8 +7,8 @@ use automl_core::graph::{Bounds, Source};
 use automl_core::rand::SeedableRng;
 use automl_core::study::seed_of;
 use automl_core::{
-    Ask, Direction, Genotype, GraphSpace, GraphSpec, Kind, Objective, OperatorSpec, Param, Port, Prices, Proposal, SearchSpace,
-    State, Strategy, StrategyConfig, Trial,
+    Ask, Direction, Genotype, GraphSpace, GraphSpec, Kind, Objective, OperatorSpec, Param, Port, Proposal, SearchSpace, Strategy,
+    StrategyConfig, Trial,
 };
 use rand_chacha::ChaCha8Rng;
 
@@ -100,7 +100,7 @@ impl Run {
             let id = trials.len() as u64;
             let trial = id + pending.len() as u64;
             let mut rng = ChaCha8Rng::seed_from_u64(seed_of(self.seed, "ask", trial));
-            let ask = Ask { trial, pending: &pending, prices: Prices::default() };
+            let ask = Ask::alone(trial, &pending);
             let proposal = self.strategy.ask(&ask, &mut rng).unwrap().remove(0);
             pending.push(proposal);
             if pending.len() <= lag {
@@ -108,19 +108,7 @@ impl Run {
             }
             let proposal = pending.remove(0);
             let losses = losses(&proposal.genotype, proposal.fidelity);
-            let trial = Trial {
-                id,
-                state: if losses.is_some() { State::Complete } else { State::Failed },
-                losses: losses.unwrap_or_default(),
-                metrics: BTreeMap::new(),
-                genotype: proposal.genotype,
-                origin: proposal.origin,
-                fidelity: proposal.fidelity,
-                steps: Vec::new(),
-                duplicate_of: None,
-                reason: None,
-                seconds: 0.0,
-            };
+            let trial = Trial::told(id, proposal, losses);
             self.strategy.tell(&trial).unwrap();
             trials.push(trial);
         }
@@ -162,10 +150,21 @@ pub fn mean_area(config: &dyn StrategyConfig) -> f64 {
 
 /// Mean over ten seeds of the best distance among 300 trials.
 pub fn mean_best(config: &dyn StrategyConfig) -> f64 {
-    let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+    mean_best_of(config, pool_space(), distance, 300, 10)
+}
+
+/// Mean over some seeds of the least loss among so many trials.
+pub fn mean_best_of(
+    config: &dyn StrategyConfig,
+    space: GraphSpace,
+    loss: impl Fn(&Genotype) -> f64,
+    trials: usize,
+    seeds: u64,
+) -> f64 {
+    let space: Arc<dyn SearchSpace> = Arc::new(space);
     let best = |seed| {
-        let trials = Run::new(config, &space, seed).trials(300, |genotype| Some(distance(genotype)));
+        let trials = Run::new(config, &space, seed).trials(trials, |genotype| Some(loss(genotype)));
         trials.iter().filter_map(Trial::loss).fold(f64::INFINITY, f64::min)
     };
-    (0..10).map(best).sum::<f64>() / 10.0
+    (0..seeds).map(best).sum::<f64>() / seeds as f64
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use automl_core::rand::Rng;
 use automl_core::space::sample;
 use automl_core::{
-    Ask, Budget, Cancel, EvalContext, Evaluation, Evaluator, Genotype, Journal, Objective, Origin, Prices, Proposal, Result,
-    SearchSpace, Stop, Strategy, Study, Trial,
+    Ask, Budget, Cancel, EvalContext, Evaluation, Evaluator, Genotype, Journal, Objective, Origin, Proposal, Result, SearchSpace,
+    Stop, Strategy, Study, Trial,
 };
 use automl_ops::space::{Input, PipelineSpace, PipelineSpec};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -56,7 +56,7 @@ fn study(c: &mut Criterion) {
     group.throughput(Throughput::Elements(TRIALS as u64));
     group.bench_function("strategy", |b| {
         let (strategy, mut rng) = (Cached(pool.clone()), ChaCha8Rng::seed_from_u64(1));
-        let mut ask = |trial| strategy.ask(&Ask { trial, pending: &[], prices: Prices::default() }, &mut rng);
+        let mut ask = |trial| strategy.ask(&Ask::alone(trial, &[]), &mut rng);
         b.iter(|| (0..TRIALS as u64).map(&mut ask).filter(Result::is_ok).count());
     });
     let dir = tempfile::tempdir().expect("a temporary directory");

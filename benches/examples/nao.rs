@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use automl_core::rand::{RngExt, SeedableRng};
 use automl_core::study::seed_of;
-use automl_core::{Alone, Ask, Cancel, Evaluator, EvaluatorConfig, Genotype, Prices, SearchSpace, State, StrategyConfig, Trial};
+use automl_core::{Alone, Ask, Cancel, Evaluator, EvaluatorConfig, Origin, Proposal, SearchSpace, StrategyConfig, Trial};
 use automl_nas::nao::{Settings, probe};
 use automl_nas::table::Columns;
 use automl_nas::{Cell, Nao, NaoPlus, NasBench201, Table};
@@ -67,9 +67,9 @@ fn speed() -> Outcome<()> {
             // Any loss that depends on the cell does.
             let operators = Cell::of(&genotype)?.operators().into_iter().enumerate();
             let loss = operators.map(|(edge, name)| (edge + name.len()) as f64 % 7.0).sum();
-            strategy.tell(&trial(id, genotype, loss))?;
+            strategy.tell(&Trial::told(id, Proposal::new(genotype, Origin::default()), Some(vec![loss])))?;
         }
-        let ask = Ask { trial: 300, pending: &[], prices: Prices::default() };
+        let ask = Ask::alone(300, &[]);
         for what in ["pre-training, a fit and a round of moves", "a round of moves"] {
             let start = Instant::now();
             let proposals = strategy.ask(&ask, &mut ChaCha8Rng::seed_from_u64(2))?;
@@ -78,22 +78,6 @@ fn speed() -> Outcome<()> {
         }
     }
     Ok(())
-}
-
-fn trial(id: u64, genotype: Genotype, loss: f64) -> Trial {
-    Trial {
-        id,
-        state: State::Complete,
-        losses: vec![loss],
-        metrics: Default::default(),
-        genotype,
-        origin: Default::default(),
-        fidelity: 1.0,
-        steps: Vec::new(),
-        duplicate_of: None,
-        reason: None,
-        seconds: 0.0,
-    }
 }
 
 fn table(file: &str, column: &str, seeds: u64, settings: &[&str]) -> Outcome<()> {
@@ -178,13 +162,12 @@ fn one(
     let mut trials: Vec<Trial> = Vec::with_capacity(queries);
     while trials.len() < queries {
         let id = trials.len() as u64;
-        let ask = Ask { trial: id, pending: &[], prices: Prices::default() };
+        let ask = Ask::alone(id, &[]);
         for proposal in strategy.ask(&ask, &mut ChaCha8Rng::seed_from_u64(seed_of(seed, "ask", id)))? {
             let mut alone = Alone { seed, fidelity: 1.0, cancel: Cancel::new() };
             let evaluation = evaluator.evaluate(&proposal.genotype, &mut alone)?;
-            let loss = evaluation.losses.first().copied().unwrap_or(f64::INFINITY);
-            let told = trial(trials.len() as u64, proposal.genotype, loss);
-            let told = Trial { origin: proposal.origin, metrics: evaluation.metrics, ..told };
+            let told = Trial::told(trials.len() as u64, proposal, Some(evaluation.losses));
+            let told = Trial { metrics: evaluation.metrics, ..told };
             strategy.tell(&told)?;
             trials.push(told);
         }

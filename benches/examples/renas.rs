@@ -18,8 +18,7 @@ use std::time::Instant;
 use automl_core::rand::SeedableRng;
 use automl_core::study::seed_of;
 use automl_core::{
-    Alone, Ask, Cancel, Direction, Evaluator, EvaluatorConfig, Genotype, Objective, Prices, SearchSpace, State, Strategy,
-    StrategyConfig, Trial,
+    Alone, Ask, Cancel, Direction, Evaluator, EvaluatorConfig, Genotype, Objective, SearchSpace, Strategy, StrategyConfig, Trial,
 };
 use automl_nas::renas::{Changes, Renas, RenasPlus};
 use automl_nas::table::{Columns, Table};
@@ -87,22 +86,10 @@ fn step(
     seed: u64,
     evaluate: impl Fn(&Genotype) -> Result<(f64, BTreeMap<String, f64>), Failure>,
 ) -> Result<Trial, Failure> {
-    let ask = Ask { trial: id, pending: &[], prices: Prices::default() };
+    let ask = Ask::alone(id, &[]);
     let proposal = strategy.ask(&ask, &mut ChaCha8Rng::seed_from_u64(seed_of(seed, "ask", id)))?.swap_remove(0);
     let (loss, metrics) = evaluate(&proposal.genotype)?;
-    Ok(Trial {
-        id,
-        state: State::Complete,
-        losses: vec![loss],
-        metrics,
-        genotype: proposal.genotype,
-        origin: proposal.origin,
-        fidelity: 1.0,
-        steps: Vec::new(),
-        duplicate_of: None,
-        reason: None,
-        seconds: 0.0,
-    })
+    Ok(Trial { metrics, ..Trial::told(id, proposal, Some(vec![loss])) })
 }
 
 /// One search.

@@ -264,7 +264,7 @@ impl<'scope> Run<'scope> {
                 let ended = if self.outer.is_cancelled() { Ended::Cancelled } else { Ended::Time };
                 return Ok(self.finish(ended, None));
             }
-            if self.propose()? {
+            if self.propose()? || self.token.is_cancelled() {
                 continue;
             }
             if self.in_flight.is_empty() {
@@ -349,9 +349,13 @@ impl<'scope> Run<'scope> {
         }
         if self.queue.is_empty() {
             let prices = Prices::of(self.study.evaluator.as_ref());
-            let ask = Ask { trial: id as u64, pending: self.pending.make_contiguous(), prices };
+            let ask = Ask { trial: id as u64, pending: self.pending.make_contiguous(), prices, cancel: &self.token };
             let mut rng = ChaCha8Rng::seed_from_u64(seed_of(self.study.seed, "ask", id as u64));
-            self.queue = self.study.strategy.ask(&ask, &mut rng)?.into();
+            let asked = self.study.strategy.ask(&ask, &mut rng);
+            if self.token.is_cancelled() {
+                return Ok(None);
+            }
+            self.queue = asked?.into();
             self.exhausted = self.queue.is_empty();
         }
         Ok(self.queue.pop_front())

@@ -199,6 +199,35 @@ fn the_clock_and_the_token_end_a_study_and_keep_what_is_done() {
     });
 }
 
+/// Thinks until it is cancelled from its third proposal on; what it says then is an error.
+struct Ponders(Climb);
+
+impl Strategy for Ponders {
+    fn ask(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Vec<Proposal>> {
+        if ask.trial < 2 {
+            return Ok(vec![self.0.ask(ask, rng)?.remove(0)]);
+        }
+        while !ask.cancel.is_cancelled() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err(Error::Plugin("half a thought".into()))
+    }
+
+    fn tell(&mut self, trial: &Trial) -> Result<()> {
+        self.0.tell(trial)
+    }
+}
+
+#[test]
+fn a_strategy_that_thinks_is_told_when_the_time_is_over() {
+    let (mut study, _) = study(1);
+    study.strategy = Box::new(Ponders(Climb { space: Some(study.space.clone()), ..Climb::default() }));
+    study.budget.deadline = Some(Instant::now() + Duration::from_millis(200));
+    let outcome = study.run(&Cancel::new()).unwrap();
+    assert!(matches!(outcome.ended, Ended::Time), "{:?}", outcome.ended);
+    assert!(outcome.trials.len() <= 2);
+}
+
 #[test]
 fn a_study_that_nothing_ends_is_refused() {
     let (mut study, _) = study(1);

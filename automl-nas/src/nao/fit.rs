@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
-use automl_core::Result;
 use automl_core::rand::{RngExt, SeedableRng};
 use automl_core::space::sample;
+use automl_core::{Cancel, Result};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
@@ -24,29 +24,35 @@ pub(super) struct Fitted {
 pub(super) struct Speller(OnceLock<Option<Model>>);
 
 impl Speller {
-    /// The networks; made at the first call.
-    pub fn get(&self, codec: &Codec, settings: &Settings, seed: u64) -> Result<Option<&Model>> {
+    /// The networks; made at the first call. Cancelled, there are none, and the next call makes them.
+    pub fn get(&self, codec: &Codec, settings: &Settings, seed: u64, cancel: &Cancel) -> Result<Option<&Model>> {
         if let Some(made) = self.0.get() {
             return Ok(made.as_ref());
         }
-        let made = if settings.pretrain == 0 { None } else { Some(pretrained(codec, settings, seed)?) };
+        let made = if settings.pretrain == 0 { None } else { Some(pretrained(codec, settings, seed, cancel)?) };
+        if cancel.is_cancelled() {
+            return Ok(None);
+        }
         Ok(self.0.get_or_init(|| made).as_ref())
     }
 }
 
-fn pretrained(codec: &Codec, settings: &Settings, seed: u64) -> Result<Model> {
+fn pretrained(codec: &Codec, settings: &Settings, seed: u64, cancel: &Cancel) -> Result<Model> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let examples = unlabelled(codec, settings.pretrain, &mut rng)?;
+    let examples = unlabelled(codec, settings.pretrain, &mut rng, cancel)?;
     let mut model = Model::new(settings.sizes(codec.words()), &mut rng).map_err(failed)?;
     let training = Training { lambda: 0.0, epochs: settings.pretrain_epochs, ..settings.training() };
-    train::fit(&mut model, &examples, &training, &mut rng).map_err(failed)?;
+    train::fit(&mut model, &examples, &training, &mut rng, cancel).map_err(failed)?;
     Ok(model)
 }
 
-/// Random candidates, as examples without a score.
-fn unlabelled(codec: &Codec, count: usize, rng: &mut ChaCha8Rng) -> Result<Vec<Example>> {
+/// Random candidates, as examples without a score; fewer where it is cancelled.
+fn unlabelled(codec: &Codec, count: usize, rng: &mut ChaCha8Rng, cancel: &Cancel) -> Result<Vec<Example>> {
     let mut examples = Vec::with_capacity(count);
     for _ in 0..count {
+        if cancel.is_cancelled() {
+            break;
+        }
         let trace = codec.space.trace(&sample(codec.space.as_ref(), rng)?)?;
         if !trace.is_empty() {
             examples.push(Example { spellings: vec![codec.sequence(&trace)?], score: None });
@@ -55,7 +61,7 @@ fn unlabelled(codec: &Codec, count: usize, rng: &mut ChaCha8Rng) -> Result<Vec<E
     Ok(examples)
 }
 
-/// Fits every member of the ensemble; `scores` belong to `seen`.
+/// Fits every member of the ensemble; `scores` belong to `seen`. Cancelled, it ends soon, with networks that are not to be used.
 pub(super) fn fit(
     codec: &Codec,
     settings: &Settings,
@@ -63,6 +69,7 @@ pub(super) fn fit(
     seen: &[Seen],
     scores: &[f32],
     rng: &mut ChaCha8Rng,
+    cancel: &Cancel,
 ) -> Result<Fitted> {
     let examples: Vec<Example> =
         seen.iter().zip(scores).map(|(seen, score)| Example { spellings: seen.spellings.clone(), score: Some(*score) }).collect();
@@ -74,16 +81,16 @@ pub(super) fn fit(
             None => Model::new(settings.sizes(codec.words()), &mut rng),
         };
         let mut model = made.map_err(failed)?;
-        let mut trained = train::fit(&mut model, &examples, &settings.training(), &mut rng).map_err(failed)?;
+        let mut trained = train::fit(&mut model, &examples, &settings.training(), &mut rng, cancel).map_err(failed)?;
         if settings.pseudo > 0 {
-            let mut more = unlabelled(codec, settings.pseudo, &mut rng)?;
+            let mut more = unlabelled(codec, settings.pseudo, &mut rng, cancel)?;
             let sequences: Vec<&Sequence> = more.iter().filter_map(|example| example.spellings.first()).collect();
             let judged = moves::predict(&model, &sequences)?;
             more.iter_mut().zip(judged).for_each(|(example, score)| example.score = Some(score as f32));
             // What was evaluated weighs as much as what was not.
             let times = (more.len() / examples.len().max(1)).max(1);
             (0..times).for_each(|_| more.extend(examples.iter().cloned()));
-            trained = train::fit(&mut model, &more, &settings.training(), &mut rng).map_err(failed)?;
+            trained = train::fit(&mut model, &more, &settings.training(), &mut rng, cancel).map_err(failed)?;
         }
         Ok((model, trained))
     };

@@ -27,7 +27,7 @@ use automl_core::hash::StableHash;
 use automl_core::rand::{Rng, SeedableRng};
 use automl_core::schemars::JsonSchema;
 use automl_core::space::sample;
-use automl_core::{Ask, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trace, Trial, plugin};
+use automl_core::{Ask, Cancel, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trace, Trial, plugin};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -157,8 +157,8 @@ impl Running {
         })
     }
 
-    /// The networks fitted to all that was told; nothing where there is nothing to learn.
-    fn fitted(&self) -> Result<Option<Arc<Fitted>>> {
+    /// The networks fitted to all that was told; nothing where there is nothing to learn, or no time.
+    fn fitted(&self, cancel: &Cancel) -> Result<Option<Arc<Fitted>>> {
         // What another thread left behind is whole: it is set in one go.
         let mut kept = self.fitted.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, fitted)) = kept.as_ref().filter(|(told, _)| *told == self.told) {
@@ -168,8 +168,11 @@ impl Running {
         let Some(scores) = self.settings.target.scores(&losses) else { return Ok(None) };
         let seed = StableHash::new("nao").number(self.seed).number(self.told as u64).finish();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let speller = self.speller.get(&self.codec, &self.settings, self.seed)?;
-        let fitted = Arc::new(fit::fit(&self.codec, &self.settings, speller, &self.seen, &scores, &mut rng)?);
+        let speller = self.speller.get(&self.codec, &self.settings, self.seed, cancel)?;
+        let fitted = Arc::new(fit::fit(&self.codec, &self.settings, speller, &self.seen, &scores, &mut rng, cancel)?);
+        if cancel.is_cancelled() {
+            return Ok(None);
+        }
         *kept = Some((self.told, fitted.clone()));
         Ok(Some(fitted))
     }
@@ -209,6 +212,7 @@ impl Running {
         count: usize,
         taken: &mut BTreeSet<u64>,
         rng: &mut dyn Rng,
+        cancel: &Cancel,
     ) -> Result<Vec<Proposal>> {
         let steps = self.settings.steps();
         let inputs: Vec<&Sequence> = seeds.iter().filter_map(|seed| seed.spellings.first()).collect();
@@ -221,7 +225,7 @@ impl Running {
             }
             let step = steps.first * (1.0 + 0.5 * enlarged as f64);
             for (model, course) in &courses {
-                for decoded in course.decode(model, &self.codec, step, steps.beam)? {
+                for decoded in course.decode(model, &self.codec, step, steps.beam, cancel)? {
                     let Some(seed) = seeds.get(decoded.seed) else { continue };
                     let genotype = self.codec.precise(&decoded.answers, &seed.trace, rng)?;
                     if taken.insert(self.hash(&genotype)) {
@@ -252,7 +256,7 @@ impl Strategy for Running {
         if self.told < self.settings.initial || seeds.is_empty() {
             return Ok(vec![self.random(&taken, rng)?]);
         }
-        let Some(fitted) = self.fitted()? else { return Ok(vec![self.random(&taken, rng)?]) };
+        let Some(fitted) = self.fitted(ask.cancel)? else { return Ok(vec![self.random(&taken, rng)?]) };
         let share = |of: f64| (of * self.settings.batch as f64).round() as usize;
         let mut refined = Vec::new();
         for seed in seeds.iter().cycle().take(share(self.settings.refine)) {
@@ -263,7 +267,7 @@ impl Strategy for Running {
             }
         }
         let room = self.settings.batch.saturating_sub(share(self.settings.explore) + refined.len());
-        let mut proposals = self.moves(&fitted, &seeds, room, &mut taken, rng)?;
+        let mut proposals = self.moves(&fitted, &seeds, room, &mut taken, rng, ask.cancel)?;
         proposals.extend(refined);
         while proposals.len() < self.settings.batch {
             let random = self.random(&taken, rng)?;

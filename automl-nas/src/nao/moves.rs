@@ -1,7 +1,7 @@
 //! The move (Luo et al., section 3.2, equation 2): the states of good candidates follow the gradient of the predictor, and the
 //! decoder reads new candidates from where they arrive.
 
-use automl_core::{Result, Step, Trace};
+use automl_core::{Cancel, Result, Step, Trace};
 use rayon::prelude::*;
 
 use super::codec::{Codec, Sequence, failed};
@@ -76,8 +76,8 @@ impl Course {
         Ok(Self { lengths: batch.lengths, states: values(&states), slope })
     }
 
-    /// Decodes where a step of some size leads: for each seed up to `beam` candidates, the likeliest first.
-    pub fn decode(&self, model: &Model, codec: &Codec, step: f64, beam: usize) -> Result<Vec<Decoded>> {
+    /// Decodes where a step of some size leads: for each seed up to `beam` candidates, the likeliest first. Cancelled, none.
+    pub fn decode(&self, model: &Model, codec: &Codec, step: f64, beam: usize, cancel: &Cancel) -> Result<Vec<Decoded>> {
         let moved = self.states.iter().zip(&self.slope).map(|(state, slope)| state + step as f32 * slope).collect();
         let rows = self.states.len() / model.hidden().max(1);
         let moved = matrix(model.params.device(), rows, model.hidden(), moved).and_then(unit_rows).map_err(failed)?;
@@ -88,6 +88,9 @@ impl Course {
             (0..count).map(|seed| Open { seed, state: seed, before: 0, answers: Vec::new(), likelihood: 0.0 }).collect();
         let (mut states, mut done) = (start, Vec::new());
         loop {
+            if cancel.is_cancelled() {
+                return Ok(Vec::new());
+            }
             // What the space asks each of them next; those that it asks nothing are complete.
             let asked: Vec<_> = open.par_iter().map(|open| codec.open(&open.answers)).collect::<Result<_>>()?;
             let (mut going, mut questions) = (Vec::new(), Vec::new());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use automl_core::rand::SeedableRng;
-use automl_core::{Genotype, Result, SearchSpace};
+use automl_core::{Cancel, Genotype, Result, SearchSpace};
 use rand_chacha::ChaCha8Rng;
 
 use super::codec::{Codec, Sequence, failed};
@@ -46,9 +46,9 @@ pub fn probe(
     }
     let losses: Vec<f64> = seen.iter().map(|seen| seen.loss).collect();
     let scores = settings.target.scores(&losses).unwrap_or_default();
-    let speller = Speller::default();
+    let (speller, cancel) = (Speller::default(), Cancel::new());
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let fitted = fit::fit(&codec, settings, speller.get(&codec, settings, seed)?, &seen, &scores, &mut rng)?;
+    let fitted = fit::fit(&codec, settings, speller.get(&codec, settings, seed, &cancel)?, &seen, &scores, &mut rng, &cancel)?;
     let sequence = |(genotype, _): &(Genotype, f64)| codec.sequence(&codec.space.trace(genotype)?);
     let sequences: Vec<Sequence> = held_out.iter().map(sequence).collect::<Result<_>>()?;
     let inputs: Vec<&Sequence> = sequences.iter().collect();
@@ -63,7 +63,7 @@ pub fn probe(
     let (mut exact, mut hamming) = (0.0, 0.0);
     if let Some(model) = fitted.models.first().filter(|_| !inputs.is_empty()) {
         let course = Course::new(model, &inputs, false).map_err(failed)?;
-        for decoded in course.decode(model, &codec, 0.0, 1)? {
+        for decoded in course.decode(model, &codec, 0.0, 1, &cancel)? {
             let read: Vec<usize> = codec.vocabulary.encode(&decoded.answers)?.into_iter().map(|token| token as usize).collect();
             let Some(own) = sequences.get(decoded.seed).map(|sequence| &sequence.tokens) else { continue };
             let differ = own.iter().zip(&read).filter(|(a, b)| a != b).count() + own.len().abs_diff(read.len());

@@ -2,9 +2,7 @@ use automl_core::conformance::{check_config, check_strategy};
 use automl_core::graph::{Bounds, Source};
 use automl_core::space::{RandomChoose, RecordChoose};
 use automl_core::study::seed_of;
-use automl_core::{
-    Answer, GraphSpace, GraphSpec, Kind, OperatorSpec, Param, Port, Prices, State, StrategyConfig, Value, registry,
-};
+use automl_core::{Answer, GraphSpace, GraphSpec, Kind, OperatorSpec, Param, Port, StrategyConfig, Value, registry};
 
 use super::train::{Example, Trained};
 use super::*;
@@ -82,27 +80,15 @@ fn run(
     let mut trials = Vec::new();
     for id in 0..count {
         while queue.len() < 2 {
-            let ask = Ask { trial: id + queue.len() as u64, pending: &queue, prices: Prices::default() };
+            let ask = Ask::alone(id + queue.len() as u64, &queue);
             let mut rng = ChaCha8Rng::seed_from_u64(seed_of(1, "ask", ask.trial));
             let more = strategy.ask(&ask, &mut rng).unwrap();
             assert!(!more.is_empty());
             queue.extend(more);
         }
-        let Proposal { genotype, origin, fidelity } = queue.remove(0);
-        let loss = loss(&genotype);
-        let trial = Trial {
-            id,
-            state: if loss.is_some() { State::Complete } else { State::Failed },
-            losses: loss.into_iter().collect(),
-            metrics: Default::default(),
-            genotype,
-            origin,
-            fidelity,
-            steps: Vec::new(),
-            duplicate_of: None,
-            reason: None,
-            seconds: 0.0,
-        };
+        let proposal = queue.remove(0);
+        let losses = loss(&proposal.genotype).map(|loss| vec![loss]);
+        let trial = Trial::told(id, proposal, losses);
         strategy.tell(&trial).unwrap();
         trials.push(trial);
     }
@@ -158,7 +144,7 @@ fn examples(codec: &Codec, count: usize) -> Vec<Seen> {
 fn learnt(codec: &Codec, settings: &Settings, count: usize) -> (Fitted, Vec<Seen>) {
     let seen = examples(codec, count);
     let scores = settings.target.scores(&seen.iter().map(|seen| seen.loss).collect::<Vec<_>>()).unwrap();
-    let fitted = fit::fit(codec, settings, None, &seen, &scores, &mut ChaCha8Rng::seed_from_u64(2)).unwrap();
+    let fitted = fit::fit(codec, settings, None, &seen, &scores, &mut ChaCha8Rng::seed_from_u64(2), &Cancel::new()).unwrap();
     (fitted, seen)
 }
 
@@ -183,7 +169,7 @@ fn the_networks_learn_to_spell_and_to_predict_and_moves_follow_the_gradient() {
     let inputs: Vec<&Sequence> = seen.iter().filter_map(|seen| seen.spellings.first()).take(20).collect();
     let course = Course::new(&fitted.models[0], &inputs, true).unwrap();
     let mean = |step: f64| {
-        let decoded = course.decode(&fitted.models[0], &codec, step, 1).unwrap();
+        let decoded = course.decode(&fitted.models[0], &codec, step, 1, &Cancel::new()).unwrap();
         assert_eq!(decoded.len(), 20);
         let build = |answers: &Trace| codec.precise(answers, answers, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
         decoded.iter().map(|decoded| distance(&build(&decoded.answers))).sum::<f64>() / 20.0
@@ -210,7 +196,7 @@ fn a_fit_ends_early_and_nothing_is_learnt_from_nothing() {
     assert!(learnt(&codec, &settings, 20).0.trained[0].epochs < 10);
     let mut model = learnt(&codec, &tiny(), 10).0.models.remove(0);
     let none: &[Example] = &[];
-    let trained = train::fit(&mut model, none, &tiny().training(), &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+    let trained = train::fit(&mut model, none, &tiny().training(), &mut ChaCha8Rng::seed_from_u64(1), &Cancel::new()).unwrap();
     assert_eq!(trained, Trained { epochs: 0, loss: 0.0 });
 }
 
@@ -247,7 +233,7 @@ fn untrained_networks_decode_legal_candidates_alone() {
         let model = model::Model::new(tiny().sizes(codec.words()), &mut rng).unwrap();
         let course = Course::new(&model, &inputs, false).unwrap();
         for beam in [1, 3] {
-            let decoded = course.decode(&model, &codec, 50.0, beam).unwrap();
+            let decoded = course.decode(&model, &codec, 50.0, beam, &Cancel::new()).unwrap();
             assert!(decoded.len() >= 6);
             for decoded in decoded {
                 let genotype = codec.precise(&decoded.answers, &seen[decoded.seed].trace, &mut rng).unwrap();
@@ -284,6 +270,41 @@ fn numbers_keep_the_precision_of_the_seed_and_are_refined_within_a_bin_or_so() {
         assert!(!matches!(a.answer, Answer::Option(_)) || a == b);
     }
     assert!(Codec::new(cells(), 16).unwrap().nudged(&vec![], &mut rng).unwrap().is_none());
+}
+
+#[test]
+fn an_ask_that_is_cancelled_ends_and_leaves_nothing_behind() {
+    let space = cells();
+    for config in [&Nao(tiny()) as &dyn StrategyConfig, &NaoPlus(tiny_plus())] {
+        let told = || {
+            let mut strategy = config.build(space.clone(), &[]).unwrap();
+            for trial in run(config, &space, 8, |genotype| Some(distance(genotype))) {
+                strategy.tell(&trial).unwrap();
+            }
+            strategy
+        };
+        let (one, other) = (told(), told());
+        let cancel = Cancel::new();
+        cancel.cancel();
+        let ask = Ask { cancel: &cancel, ..Ask::alone(8, &[]) };
+        one.ask(&ask, &mut ChaCha8Rng::seed_from_u64(3)).unwrap();
+        let say = |strategy: &dyn Strategy| strategy.ask(&Ask::alone(8, &[]), &mut ChaCha8Rng::seed_from_u64(3)).unwrap();
+        assert_eq!(say(one.as_ref()), say(other.as_ref()));
+        assert!(say(one.as_ref()).iter().any(|proposal| proposal.origin.by.ends_with("/move")));
+    }
+    // Far more epochs than there is time for.
+    let endless = Settings { epochs: usize::MAX, patience: usize::MAX, ..tiny() };
+    let codec = Codec::new(space, 16).unwrap();
+    let cancel = Cancel::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            cancel.cancel();
+        });
+        let seen = examples(&codec, 20);
+        let scores = endless.target.scores(&seen.iter().map(|seen| seen.loss).collect::<Vec<_>>()).unwrap();
+        fit::fit(&codec, &endless, None, &seen, &scores, &mut ChaCha8Rng::seed_from_u64(2), &cancel).unwrap();
+    });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! A batch is cut into parts of fixed size, which threads share; their gradients are added in order, so the result is the same
 //! for any number of threads.
 
+use automl_core::Cancel;
 use automl_core::rand::{Rng, RngExt, SeedableRng};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -53,12 +54,13 @@ pub(super) struct Trained {
     pub loss: f64,
 }
 
-/// Trains until the loss makes no progress, or for the epochs set.
+/// Trains until the loss makes no progress, or for the epochs set; cancelled, it stops after the batch.
 pub(super) fn fit(
     model: &mut Model,
     examples: &[Example],
     training: &Training,
     rng: &mut ChaCha8Rng,
+    cancel: &Cancel,
 ) -> Result<Trained, TensorError> {
     let settings = AdamWSettings { weight_decay: 0.0, max_norm: training.clip, ..AdamWSettings::default() };
     let mut optimizer = AdamW::new(&mut model.params, settings)?;
@@ -69,6 +71,9 @@ pub(super) fn fit(
         order.shuffle(rng);
         let mut total = 0.0;
         for batch in order.chunks(training.batch.max(1)) {
+            if cancel.is_cancelled() {
+                return Ok(trained);
+            }
             let drawn: Vec<(&Sequence, Option<f32>)> = batch.iter().filter_map(|&index| draw(&examples[index], rng)).collect();
             let (loss, mut gradients) = pass(model, &drawn, training, rng)?;
             model.params.add_penalty(&mut gradients, training.l2 as f32)?;

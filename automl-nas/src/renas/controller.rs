@@ -8,7 +8,8 @@
 use automl_core::rand::Rng;
 use automl_core::rand::RngExt;
 
-use super::lstm::{GATES, Lstm, Pass, add_scaled, dot, tanh};
+use super::lstm::{GATES, Lstm, Pass, add_scaled};
+use crate::tensor::{dot, tanh};
 
 /// Largest size of a shaped score (Bello et al. 2017), and the temperature that scores are divided by.
 const TANH: f32 = 2.5;

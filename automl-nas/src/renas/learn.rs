@@ -12,8 +12,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::controller::{Controller, Sizes, Weights};
-use super::lstm::dot;
 use super::mutate::Mutator;
+use crate::tensor::dot;
 
 /// What a mutation is rewarded for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, automl_core::schemars::JsonSchema)]

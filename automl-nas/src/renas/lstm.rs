@@ -5,10 +5,9 @@
 //! would take most of the time. The input of all steps is one matrix product, and so is each gradient; only the product with the
 //! hidden state goes step by step.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::ArrayView2;
 
-use crate::tensor::exp;
+use crate::tensor::{add_product, dot, sigmoid, tanh};
 
 /// Gates of a unit: input, forget, candidate, output.
 pub(super) const GATES: usize = 4;
@@ -51,38 +50,17 @@ fn order(steps: usize, reverse: bool) -> impl DoubleEndedIterator<Item = usize> 
     (0..steps).map(move |step| if reverse { steps - 1 - step } else { step })
 }
 
-pub(super) fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
-}
-
-pub(super) fn tanh(x: f32) -> f32 {
-    2.0 * sigmoid(2.0 * x) - 1.0
-}
-
 /// `to += a b`, of rows × inner and inner × columns; either may be read transposed.
-pub(super) fn add_product(a: (&[f32], [usize; 2], bool), b: (&[f32], [usize; 2], bool), to: &mut [f32]) {
+pub(super) fn add_matrices(a: (&[f32], [usize; 2], bool), b: (&[f32], [usize; 2], bool), to: &mut [f32]) {
     let (Ok(left), Ok(right)) = (ArrayView2::from_shape(a.1, a.0), ArrayView2::from_shape(b.1, b.0)) else { return };
     let left = if a.2 { left.reversed_axes() } else { left };
     let right = if b.2 { right.reversed_axes() } else { right };
-    let shape = [left.nrows(), right.ncols()];
-    if let Ok(mut to) = ArrayViewMut2::from_shape(shape, to) {
-        general_mat_mul(1.0, &left, &right, 1.0, &mut to);
-    }
+    add_product(left, right, to);
 }
 
 /// `to += factor · row`.
 pub(super) fn add_scaled(to: &mut [f32], factor: f32, row: &[f32]) {
     to.iter_mut().zip(row).for_each(|(to, row)| *to += factor * row);
-}
-
-/// The sum of products, in lanes that the compiler vectorises.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let ((a_blocks, a_rest), (b_blocks, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    let mut lanes = [0.0_f32; 8];
-    for (a, b) in a_blocks.iter().zip(b_blocks) {
-        lanes.iter_mut().zip(a).zip(b).for_each(|((lane, a), b)| *lane += a * b);
-    }
-    lanes.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
 impl Lstm {
@@ -93,7 +71,7 @@ impl Lstm {
         let inputs = x.len() / steps.max(1);
         let mut gates = Vec::with_capacity(steps * width);
         (0..steps).for_each(|_| gates.extend_from_slice(&self.bias));
-        add_product((x, [steps, inputs], false), (&self.input, [inputs, width], false), &mut gates);
+        add_matrices((x, [steps, inputs], false), (&self.input, [inputs, width], false), &mut gates);
         let zeros = vec![0.0; steps * units];
         let mut pass = Pass { reverse, units, gates, squashed: zeros.clone(), cells: zeros.clone(), states: zeros };
         let (mut state, mut cell) = (vec![0.0; units], vec![0.0; units]);
@@ -155,9 +133,9 @@ impl Lstm {
                 d_state.iter_mut().zip(self.hidden.chunks_exact(width)).for_each(|(d, weights)| *d = dot(row, weights));
             }
         }
-        add_product((x, [steps, inputs], true), (&dz, [steps, width], false), &mut gradients.input);
-        add_product((&before, [steps, units], true), (&dz, [steps, width], false), &mut gradients.hidden);
+        add_matrices((x, [steps, inputs], true), (&dz, [steps, width], false), &mut gradients.input);
+        add_matrices((&before, [steps, units], true), (&dz, [steps, width], false), &mut gradients.hidden);
         dz.chunks_exact(width).for_each(|row| add_scaled(&mut gradients.bias, 1.0, row));
-        add_product((&dz, [steps, width], false), (&self.input, [inputs, width], true), dx);
+        add_matrices((&dz, [steps, width], false), (&self.input, [inputs, width], true), dx);
     }
 }

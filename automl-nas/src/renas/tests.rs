@@ -1,11 +1,9 @@
 //! The strategies as a whole.
 
-use std::collections::BTreeMap;
-
 use automl_core::conformance::{check_config, check_strategy};
 use automl_core::rand::{Rng, SeedableRng};
 use automl_core::space::sample;
-use automl_core::{Ask, Genotype, GraphSpace, Prices, State, StrategyConfig, Trial, registry, serde_json};
+use automl_core::{Ask, Genotype, GraphSpace, StrategyConfig, Trial, registry, serde_json};
 
 use super::controller::Head;
 use super::learn::Experience;
@@ -35,22 +33,10 @@ fn run(
     let mut strategy = config.build(space.clone(), &objectives).unwrap();
     let mut trials: Vec<Trial> = Vec::new();
     for id in 0..count {
-        let ask = Ask { trial: id, pending: &[], prices: Prices::default() };
+        let ask = Ask::alone(id, &[]);
         let proposal = strategy.ask(&ask, &mut ChaCha8Rng::seed_from_u64(id)).unwrap().remove(0);
-        let loss = loss(&proposal.genotype);
-        let trial = Trial {
-            id,
-            state: if loss.is_some() { State::Complete } else { State::Failed },
-            losses: loss.into_iter().collect(),
-            metrics: BTreeMap::new(),
-            genotype: proposal.genotype,
-            origin: proposal.origin,
-            fidelity: 1.0,
-            steps: Vec::new(),
-            duplicate_of: None,
-            reason: None,
-            seconds: 0.0,
-        };
+        let losses = loss(&proposal.genotype).map(|loss| vec![loss]);
+        let trial = Trial::told(id, proposal, losses);
         strategy.tell(&trial).unwrap();
         trials.push(trial);
     }

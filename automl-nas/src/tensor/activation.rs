@@ -62,12 +62,12 @@ impl Activation {
 }
 
 /// `1 / (1 + e^-x)`.
-pub(super) fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
 /// The hyperbolic tangent, by the exponential.
-pub(super) fn tanh(x: f32) -> f32 {
+pub(crate) fn tanh(x: f32) -> f32 {
     1.0 - 2.0 / (1.0 + exp(2.0 * x))
 }
 
@@ -75,7 +75,7 @@ pub(super) fn tanh(x: f32) -> f32 {
 ///
 /// Adding 1.5 · 2²³ rounds `x / ln 2` to a whole number and leaves that number in the lowest bits, from where a shift brings it
 /// to the exponent; a polynomial does the rest. No branch and no call, so a loop over it is vectorised.
-pub(crate) fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
     let shifted = x * std::f32::consts::LOG2_E + ROUND;

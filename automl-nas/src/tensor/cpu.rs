@@ -160,7 +160,7 @@ impl NnDevice for Cpu {
 }
 
 /// Adds `a b` to `c`, which is row-major and has the rows of `a` and the columns of `b`.
-pub(super) fn add_product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, c: &mut [f32]) {
+pub(crate) fn add_product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, c: &mut [f32]) {
     let columns = b.ncols();
     if c.is_empty() || c.len() != a.nrows() * columns {
         return;
@@ -189,7 +189,7 @@ pub(super) fn sum(values: &[f32]) -> f32 {
 }
 
 /// A sum of products, in the same way.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a_blocks, a_rest), (b_blocks, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut lanes = [0.0_f32; 8];
     for (a, b) in a_blocks.iter().zip(b_blocks) {

@@ -20,7 +20,8 @@ use dfdx::tensor::{PutTape, Tensor};
 use dfdx::tensor_ops::{Backward, Device};
 
 pub use activation::Activation;
-pub(crate) use activation::exp;
+pub(crate) use activation::{sigmoid, tanh};
+pub(crate) use cpu::{add_product, dot};
 pub use dfdx::tensor::{Cpu, Gradients, NoneTape, OwnedTape, Tape};
 pub use optim::{AdamStep, AdamW, AdamWSettings, warm_cosine};
 pub use params::{ParamId, Params};

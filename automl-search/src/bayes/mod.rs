@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
     use crate::random::Random;
-    use crate::testing::{Run, distance, pool_space, tiny};
+    use crate::testing::{Run, distance, mean_best_of, pool_space, tiny};
 
     fn both() -> [Bayes; 2] {
         [Surrogate::Forest, Surrogate::GaussianProcess].map(|surrogate| Bayes { surrogate, candidates: 100, ..Bayes::default() })
@@ -128,14 +128,7 @@ mod tests {
 
     #[test]
     fn beats_random_search() {
-        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
-        let mean = |config: &dyn StrategyConfig| {
-            let best = |seed| {
-                let trials = Run::new(config, &space, seed).trials(80, |genotype| Some(distance(genotype)));
-                trials.iter().filter_map(Trial::loss).fold(f64::INFINITY, f64::min)
-            };
-            (0..4).map(best).sum::<f64>() / 4.0
-        };
+        let mean = |config: &dyn StrategyConfig| mean_best_of(config, pool_space(), distance, 80, 4);
         let random = mean(&Random {});
         for config in both() {
             let own = mean(&config);
