@@ -4,7 +4,7 @@ use dfdx::shapes::{Axis, HasShape};
 use dfdx::tensor::{Gradients, Tape};
 use dfdx::tensor_ops::{BroadcastTo, ReshapeTo, SumTo, TryAdd, TryDiv, TryMatMul, TryMul, TrySub};
 
-use super::{Activation, AdamStep, EPSILON, Linear, Matrix, NnDevice, Scalar};
+use super::{Activation, AdamStep, EPSILON, Linear, Matrix, NnDevice, Scalar, SgdStep};
 
 /// See [`NnDevice::linear`].
 pub(super) fn linear<D: NnDevice, T: Tape<f32, D>>(layer: &Linear<'_, D>, x: Matrix<D, T>) -> Result<Matrix<D, T>, D::Err> {
@@ -66,13 +66,29 @@ pub(super) fn adamw<D: NnDevice>(
     parameter: &mut Matrix<D>,
     moments: &mut [Matrix<D>; 2],
 ) -> Result<(), D::Err> {
-    let g = gradient(gradients, parameter)?.try_mul(step.scale)?;
+    let (penalty, decay) = if step.coupled { (step.decay, 0.0) } else { (0.0, step.decay) };
+    let g = gradient(gradients, parameter)?.try_mul(step.scale)?.try_add(parameter.clone().try_mul(penalty)?)?;
     let [first, second] = moments;
     *first = first.clone().try_mul(step.betas[0])?.try_add(g.clone().try_mul(1.0 - step.betas[0])?)?;
     *second = second.clone().try_mul(step.betas[1])?.try_add(g.try_square()?.try_mul(1.0 - step.betas[1])?)?;
     let root = second.clone().try_mul(step.corrections[1])?.try_sqrt()?.try_add(step.epsilon)?;
     let change = first.clone().try_mul(step.rate * step.corrections[0])?.try_div(root)?;
-    *parameter = parameter.clone().try_mul(1.0 - step.rate * step.decay)?.try_sub(change)?;
+    *parameter = parameter.clone().try_mul(1.0 - step.rate * decay)?.try_sub(change)?;
+    Ok(())
+}
+
+/// See [`NnDevice::sgd`].
+pub(super) fn sgd<D: NnDevice>(
+    step: &SgdStep,
+    gradients: &mut Gradients<f32, D>,
+    parameter: &mut Matrix<D>,
+    moment: &mut Matrix<D>,
+) -> Result<(), D::Err> {
+    let penalty = parameter.clone().try_mul(step.decay)?;
+    let g = gradient(gradients, parameter)?.try_mul(step.scale)?.try_add(penalty)?;
+    *moment = moment.clone().try_mul(step.momentum)?.try_add(g.clone())?;
+    let change = if step.nesterov { g.try_add(moment.clone().try_mul(step.momentum)?)? } else { moment.clone() };
+    *parameter = parameter.clone().try_sub(change.try_mul(step.rate)?)?;
     Ok(())
 }
 

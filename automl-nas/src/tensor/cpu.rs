@@ -11,7 +11,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, s};
 use rayon::prelude::*;
 
 use super::activation::exp;
-use super::{AdamStep, EPSILON, Linear, Matrix, NnDevice, Scalar, TensorError, values};
+use super::{AdamStep, EPSILON, Linear, Matrix, NnDevice, Scalar, SgdStep, TensorError, values};
 
 /// Multiplications from which a product is shared among threads: about a millisecond of work.
 const PARALLEL: usize = 1 << 24;
@@ -145,9 +145,10 @@ impl NnDevice for Cpu {
         let gradient = gradients.get_or_alloc_mut(parameter).map_err(TensorError::of)?;
         let [first, second] = moments;
         let (mut p, mut m, mut v) = (values(parameter), values(first), values(second));
-        let (rate, keep) = (step.rate * step.corrections[0], 1.0 - step.rate * step.decay);
+        let (penalty, decay) = if step.coupled { (step.decay, 0.0) } else { (0.0, step.decay) };
+        let (rate, keep) = (step.rate * step.corrections[0], 1.0 - step.rate * decay);
         for (((p, m), v), &g) in p.iter_mut().zip(&mut m).zip(&mut v).zip(gradient.iter()) {
-            let g = g * step.scale;
+            let g = g * step.scale + penalty * *p;
             *m = *m * step.betas[0] + g * (1.0 - step.betas[0]);
             *v = *v * step.betas[1] + g * g * (1.0 - step.betas[1]);
             *p = *p * keep - rate * *m / ((*v * step.corrections[1]).sqrt() + step.epsilon);
@@ -155,6 +156,24 @@ impl NnDevice for Cpu {
         parameter.copy_from(&p);
         first.copy_from(&m);
         second.copy_from(&v);
+        Ok(())
+    }
+
+    fn sgd(
+        step: &SgdStep,
+        gradients: &mut Gradients<f32, Self>,
+        parameter: &mut Matrix<Self>,
+        moment: &mut Matrix<Self>,
+    ) -> Result<(), TensorError> {
+        let gradient = gradients.get_or_alloc_mut(parameter).map_err(TensorError::of)?;
+        let (mut p, mut m) = (values(parameter), values(moment));
+        for ((p, m), &g) in p.iter_mut().zip(&mut m).zip(gradient.iter()) {
+            let g = g * step.scale + step.decay * *p;
+            *m = *m * step.momentum + g;
+            *p -= step.rate * if step.nesterov { g + step.momentum * *m } else { *m };
+        }
+        parameter.copy_from(&p);
+        moment.copy_from(&m);
         Ok(())
     }
 }

@@ -7,11 +7,16 @@
 //! optimizer walks them without knowing the network.
 
 mod activation;
+pub mod checkpoint;
 mod compose;
 mod cpu;
+pub mod image;
+mod lend;
 mod optim;
 mod params;
+mod schedule;
 pub mod sequence;
+mod sgd;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +29,9 @@ pub(crate) use activation::{sigmoid, tanh};
 pub(crate) use cpu::{add_product, dot};
 pub use dfdx::tensor::{Cpu, Gradients, NoneTape, OwnedTape, Tape};
 pub use optim::{AdamStep, AdamW, AdamWSettings, warm_cosine};
-pub use params::{ParamId, Params};
+pub use params::{BufferId, ParamId, Params};
+pub use schedule::{Schedule, Shape as ScheduleShape};
+pub use sgd::{Optimizer, Sgd, SgdSettings, SgdStep};
 
 /// Rows × columns of 32-bit floats, contiguous and row-major.
 pub type Matrix<D, T = NoneTape> = Tensor<(usize, usize), f32, D, T>;
@@ -129,6 +136,19 @@ pub trait NnDevice: Device<f32> {
         moments: &mut [Matrix<Self>; 2],
     ) -> Result<(), TensorError> {
         compose::adamw(step, gradients, parameter, moments).map_err(TensorError::of)
+    }
+
+    /// One step of gradient descent on one parameter and its moment.
+    ///
+    /// # Errors
+    /// [`TensorError`].
+    fn sgd(
+        step: &SgdStep,
+        gradients: &mut Gradients<f32, Self>,
+        parameter: &mut Matrix<Self>,
+        moment: &mut Matrix<Self>,
+    ) -> Result<(), TensorError> {
+        compose::sgd(step, gradients, parameter, moment).map_err(TensorError::of)
     }
 }
 

@@ -15,11 +15,13 @@ pub struct AdamWSettings {
     pub weight_decay: f64,
     /// Gradients of a larger norm, over all parameters, are scaled down to it (Pascanu et al. 2013). Default 1.
     pub max_norm: f64,
+    /// Whether `weight_decay` is part of the gradient, as in Adam with an L2 penalty (Kingma and Ba 2015). Default false.
+    pub coupled: bool,
 }
 
 impl Default for AdamWSettings {
     fn default() -> Self {
-        Self { betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0.01, max_norm: 1.0 }
+        Self { betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0.01, max_norm: 1.0, coupled: false }
     }
 }
 
@@ -38,13 +40,15 @@ pub struct AdamStep {
     pub epsilon: f32,
     /// Weight decay of this parameter.
     pub decay: f32,
+    /// Whether it is part of the gradient.
+    pub coupled: bool,
 }
 
 /// The optimizer, with two moments for each parameter of one store.
 pub struct AdamW<D: NnDevice> {
     settings: AdamWSettings,
-    moments: Vec<[Matrix<D>; 2]>,
-    steps: i32,
+    pub(super) moments: Vec<[Matrix<D>; 2]>,
+    pub(super) steps: u64,
 }
 
 impl<D: NnDevice> AdamW<D> {
@@ -63,30 +67,40 @@ impl<D: NnDevice> AdamW<D> {
     /// # Errors
     /// [`TensorError`].
     pub fn step(&mut self, params: &mut Params<D>, gradients: &mut Gradients<f32, D>, rate: f64) -> Result<(), TensorError> {
-        let mut square = 0.0;
-        for (value, _) in params.each() {
-            square += D::squared_norm(gradients, value)?;
-        }
-        if !square.is_finite() {
-            return Ok(());
-        }
+        let AdamWSettings { betas, epsilon, weight_decay, max_norm, coupled } = self.settings;
+        let Some(scale) = clipping(params, gradients, max_norm)? else { return Ok(()) };
         self.steps = self.steps.saturating_add(1);
-        let AdamWSettings { betas, epsilon, weight_decay, max_norm } = self.settings;
-        let correction = |beta: f64| (1.0 / (1.0 - beta.powi(self.steps))) as f32;
+        let correction = |beta: f64| (1.0 / (1.0 - beta.powi(i32::try_from(self.steps).unwrap_or(i32::MAX)))) as f32;
         let step = AdamStep {
             rate: rate as f32,
-            scale: (max_norm / square.sqrt().max(max_norm)) as f32,
+            scale,
             betas: betas.map(|beta| beta as f32),
             corrections: betas.map(correction),
             epsilon: epsilon as f32,
             decay: 0.0,
+            coupled,
         };
-        for ((value, decays), moments) in params.each().zip(&mut self.moments) {
-            let decay = if decays { weight_decay as f32 } else { 0.0 };
-            D::adamw(&AdamStep { decay, ..step.clone() }, gradients, value, moments)?;
+        for ((value, treatment), moments) in params.each().zip(&mut self.moments) {
+            let decay = if treatment.decays { weight_decay as f32 } else { 0.0 };
+            let rate = step.rate * treatment.factor;
+            D::adamw(&AdamStep { decay, rate, ..step.clone() }, gradients, value, moments)?;
         }
         Ok(())
     }
+}
+
+/// The factor that brings the gradients of all parameters to a norm, 1 for those of a smaller norm; `None` where they are not
+/// finite.
+pub(super) fn clipping<D: NnDevice>(
+    params: &Params<D>,
+    gradients: &mut Gradients<f32, D>,
+    max_norm: f64,
+) -> Result<Option<f32>, TensorError> {
+    let mut square = 0.0;
+    for (value, _) in params.all() {
+        square += D::squared_norm(gradients, value)?;
+    }
+    Ok(square.is_finite().then(|| (max_norm / square.sqrt().max(max_norm)) as f32))
 }
 
 /// The factor of the learning rate after a share of the steps, 0 to 1: it rises over the first `warm_up` of them, and falls to

@@ -493,7 +493,7 @@ impl Params<Cpu> {
     /// # Errors
     /// [`TensorError`].
     pub fn add_penalty(&self, to: &mut Gradients<f32, Cpu>, factor: f32) -> Result<(), TensorError> {
-        for (value, _) in self.all().filter(|(_, decays)| *decays) {
+        for (value, _) in self.all().filter(|(_, treatment)| treatment.decays) {
             let back = to.get_or_alloc_mut(value).map_err(TensorError::of)?;
             back.iter_mut().zip(values(value)).for_each(|(back, value)| *back += factor * value);
         }

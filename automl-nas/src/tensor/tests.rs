@@ -249,8 +249,31 @@ fn a_step_of_adamw_is_as_published() {
 }
 
 #[test]
+fn a_step_of_adam_is_as_published() {
+    let settings = AdamWSettings { max_norm: 1e9, weight_decay: 0.1, coupled: true, ..AdamWSettings::default() };
+    let mut params = Params::new(Cpu::default());
+    let id = params.add([1, 2], vec![1.0, -2.0], true).unwrap();
+    let mut optimizer = AdamW::new(&mut params, settings).unwrap();
+    let zero = matrix(&Cpu::default(), 1, 2, vec![0.0; 2]).unwrap();
+    for _ in 0..3 {
+        let weights = matrix(&Cpu::default(), 1, 2, vec![0.5, 1.5]).unwrap();
+        let loss = Cpu::squared_error(record(params.get(id).clone()), &zero, &weights).unwrap();
+        optimizer.step(&mut params, &mut backward(loss).unwrap(), 0.1).unwrap();
+    }
+    // torch.optim.Adam(lr=0.1, weight_decay=0.1), three steps on 0.5 a² + 1.5 b².
+    close(&params.export(), &[0.701_586, -1.700_623]);
+}
+
+#[test]
 fn the_step_of_the_kernel_is_that_of_the_composition() {
-    let step = AdamStep { rate: 0.1, scale: 0.5, betas: [0.9, 0.99], corrections: [2.0, 3.0], epsilon: 1e-8, decay: 0.2 };
+    the_steps_agree(false);
+    the_steps_agree(true);
+}
+
+fn the_steps_agree(flag: bool) {
+    let [betas, corrections] = [[0.9, 0.99], [2.0, 3.0]];
+    let step = AdamStep { rate: 0.1, scale: 0.5, betas, corrections, epsilon: 1e-8, decay: 0.2, coupled: flag };
+    let descent = SgdStep { rate: 0.1, scale: 0.5, momentum: 0.9, nesterov: flag, decay: 0.2 };
     let (mut a, moments) = (random(3, 5, 1), [random(3, 5, 2), random(3, 5, 3)]);
     let moments = moments.map(|moment| moment.square());
     let (mut b, mut of_a, mut of_b) = (a.clone(), moments.clone(), moments);
@@ -260,6 +283,34 @@ fn the_step_of_the_kernel_is_that_of_the_composition() {
     compose::adamw(&step, &mut gradients, &mut b, &mut of_b).unwrap();
     close(&values(&a), &values(&b));
     close(&values(&of_a[1]), &values(&of_b[1]));
+    let (mut a, mut gradients) = (random(3, 5, 1), backward(weighed(record(random(3, 5, 1)))).unwrap());
+    gradients.get_or_alloc_mut(&a).unwrap().copy_from_slice(&values(&random(3, 5, 4)));
+    let (mut b, mut of_a, mut of_b) = (a.clone(), random(3, 5, 2), random(3, 5, 2));
+    Cpu::sgd(&descent, &mut gradients, &mut a, &mut of_a).unwrap();
+    compose::sgd(&descent, &mut gradients, &mut b, &mut of_b).unwrap();
+    close(&values(&a), &values(&b));
+    close(&values(&of_a), &values(&of_b));
+    assert_ne!(values(&a), values(&random(3, 5, 1)));
+}
+
+#[test]
+fn a_step_of_descent_is_as_published() {
+    // torch.optim.SGD(lr=0.1, momentum=0.9, weight_decay=0.1), three steps on 0.5 a² + 1.5 b²: see benches/peers/oracle.py.
+    for (nesterov, expected) in [(false, [0.439_649, 0.615_222]), (true, [0.273_768, 0.725_935])] {
+        let settings = SgdSettings { momentum: 0.9, nesterov, weight_decay: 0.1, max_norm: 1e9 };
+        let mut params = Params::new(Cpu::default());
+        let id = params.add([1, 2], vec![1.0, -2.0], true).unwrap();
+        let slow = params.add([1, 2], vec![1.0, -2.0], false).unwrap();
+        params.set_rate_factor(slow, 0.0);
+        let mut optimizer = Sgd::new(&params, settings).unwrap();
+        let zero = matrix(&Cpu::default(), 1, 2, vec![0.0; 2]).unwrap();
+        for _ in 0..3 {
+            let weights = matrix(&Cpu::default(), 1, 2, vec![0.5, 1.5]).unwrap();
+            let loss = Cpu::squared_error(record(params.get(id).clone()), &zero, &weights).unwrap();
+            optimizer.step(&mut params, &mut backward(loss).unwrap(), 0.1).unwrap();
+        }
+        close(&params.export(), &[expected[0], expected[1], 1.0, -2.0]);
+    }
 }
 
 #[test]
