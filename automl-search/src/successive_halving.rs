@@ -14,6 +14,7 @@
 //! its own origin, the new losses, the last word counts. Losses are passed on as they are. Less effort mostly means worse losses,
 //! so those that were promoted lead the others by themselves, and nothing has to be learnt about the rungs first.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -100,31 +101,70 @@ struct Running {
     latest: BTreeMap<u64, (usize, Trial)>,
 }
 
-/// What was told at one fidelity.
+/// What was told at one fidelity. Nothing here walks over all candidates: a proposal takes a logarithm of their number.
 struct Rung {
     fidelity: f64,
-    /// The distinct candidates that completed, best first; the earlier of equals.
-    entries: Vec<Entry>,
     /// Hashes of all that were told, whatever came of them.
     told: BTreeSet<u64>,
+    /// Number of distinct candidates that completed.
+    complete: usize,
+    /// Those of them that no higher rung was told of, best first; the earlier of equals.
+    waiting: BTreeMap<Place, Entry>,
+    /// By hash, where a candidate waits.
+    places: BTreeMap<u64, Place>,
 }
 
 struct Entry {
     id: u64,
-    loss: f64,
     hash: u64,
     genotype: Genotype,
 }
 
+/// By loss, then by the order in which they were told.
+#[derive(Clone, Copy)]
+struct Place(f64, usize);
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0).then(self.1.cmp(&other.1))
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Place {}
+
 impl Rung {
     fn new(fidelity: f64) -> Self {
-        Self { fidelity, entries: Vec::new(), told: BTreeSet::new() }
+        Self { fidelity, told: BTreeSet::new(), complete: 0, waiting: BTreeMap::new(), places: BTreeMap::new() }
     }
 
-    fn tell(&mut self, hash: u64, trial: &Trial) {
+    /// Notes an outcome; `gone`: a higher rung was told of the candidate before.
+    fn tell(&mut self, hash: u64, trial: &Trial, gone: bool) {
         if let (Some(loss), true) = (trial.loss(), self.told.insert(hash)) {
-            let place = self.entries.partition_point(|entry| entry.loss.total_cmp(&loss).is_le());
-            self.entries.insert(place, Entry { id: trial.id, loss, hash, genotype: trial.genotype.clone() });
+            self.complete += 1;
+            if !gone {
+                let place = Place(loss, self.complete);
+                self.places.insert(hash, place);
+                self.waiting.insert(place, Entry { id: trial.id, hash, genotype: trial.genotype.clone() });
+            }
+        }
+    }
+
+    /// A higher rung was told of the candidate.
+    fn leave(&mut self, hash: u64) {
+        if let Some(place) = self.places.remove(&hash) {
+            self.waiting.remove(&place);
         }
     }
 }
@@ -135,20 +175,25 @@ impl Running {
         let pending: Vec<(u64, f64)> =
             pending.iter().map(|proposal| (self.space.canonical_hash(&proposal.genotype), proposal.fidelity)).collect();
         // Without any result the one candidate of a middle rung goes on, instead of waiting for others to be chosen from.
-        let hurried = self.rungs.last().is_some_and(|top| top.entries.is_empty());
+        let hurried = self.rungs.last().is_some_and(|top| top.complete == 0);
         (1..self.rungs.len()).rev().find_map(|next| {
-            let (rung, above) = (&self.rungs[next - 1], &self.rungs[next..]);
-            let share = (rung.entries.len() as f64 / self.eta) as usize;
-            let share = if all { rung.entries.len() } else { share.max(usize::from(hurried && next > 1)) };
-            let stays = |entry: &&Entry| {
-                let waits = pending.iter().any(|(hash, fidelity)| *hash == entry.hash && *fidelity > rung.fidelity);
-                !waits && above.iter().all(|rung| !rung.told.contains(&entry.hash))
-            };
-            let gone = rung.entries.iter().filter(|entry| !stays(entry)).count();
-            rung.entries.iter().find(|entry| gone < share && stays(entry)).map(|entry| Proposal {
-                genotype: entry.genotype.clone(),
-                origin: Origin { by: PROMOTE.to_owned(), parents: vec![entry.id], note: None },
-                fidelity: above[0].fidelity,
+            let (rung, above) = (&self.rungs[next - 1], &self.rungs[next]);
+            let share = (rung.complete as f64 / self.eta) as usize;
+            let share = if all { rung.complete } else { share.max(usize::from(hurried && next > 1)) };
+            let on_their_way: BTreeSet<u64> = pending
+                .iter()
+                .filter(|(hash, fidelity)| *fidelity > rung.fidelity && rung.places.contains_key(hash))
+                .map(|(hash, _)| *hash)
+                .collect();
+            let gone = rung.complete - rung.waiting.len() + on_their_way.len();
+            if gone >= share {
+                return None;
+            }
+            let best = rung.waiting.values().find(|entry| !on_their_way.contains(&entry.hash))?;
+            Some(Proposal {
+                genotype: best.genotype.clone(),
+                origin: Origin { by: PROMOTE.to_owned(), parents: vec![best.id], note: None },
+                fidelity: above.fidelity,
             })
         })
     }
@@ -174,7 +219,9 @@ impl Strategy for Running {
     fn tell(&mut self, trial: &Trial) -> Result<()> {
         let hash = self.space.canonical_hash(&trial.genotype);
         let index = self.rungs.iter().rposition(|rung| rung.fidelity <= trial.fidelity).unwrap_or_default();
-        self.rungs[index].tell(hash, trial);
+        let gone = self.rungs[index + 1..].iter().any(|rung| rung.told.contains(&hash));
+        self.rungs[index].tell(hash, trial, gone);
+        self.rungs[..index].iter_mut().for_each(|rung| rung.leave(hash));
         let view = match self.latest.get(&hash) {
             // A candidate that comes up again on a lower rung tells nothing new: what is known of it is repeated.
             Some((rung, latest)) if *rung > index => Trial {
