@@ -14,7 +14,7 @@ use automl_core::schemars::JsonSchema;
 use automl_core::{Ask, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trace, Trial, plugin};
 use serde::{Deserialize, Serialize};
 
-use crate::bayes::{Column, Data, Forest, Questions, targets};
+use crate::bayes::{Column, Data, Ensemble, Questions, Surrogate, targets};
 use crate::credit::Credit;
 use crate::fresh::{Told, learnt_loss};
 use crate::mix::{Mix, Weighted};
@@ -151,7 +151,7 @@ impl Strategy for Running {
         let (Some(targets), parents) = (targets, self.parents()) else { return Ok(vec![fresh.random(rng)?]) };
         let features = Features::of(space, &self.seen);
         let rows = self.seen.iter().map(|seen| features.row(space, &seen.trace, &seen.paths)).collect();
-        let forest = Forest::fit(&Data { columns: features.columns(), rows, targets }, rng);
+        let forest = Ensemble::fit(Surrogate::Forest, &Data { columns: features.columns(), rows, targets }, rng);
         let mut made = BTreeSet::new();
         let mut drawn: Vec<(f64, Proposal)> = Vec::with_capacity(self.config.candidates);
         for parent in parents.iter().cycle().take(self.config.candidates) {

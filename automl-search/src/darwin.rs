@@ -47,13 +47,13 @@ pub struct Darwin {
     pub graphs: usize,
     /// Samples of a graph before the surrogate guides, those of evolution included; default 10.
     pub initial: usize,
-    /// What predicts the loss: `forest` (default) or `gaussian_process`.
+    /// What predicts the loss: `forest` (default), `gaussian_process` or `both`.
     pub surrogate: Surrogate,
 }
 
 impl Default for Darwin {
     fn default() -> Self {
-        Self { evolution: GraphEvolution::default(), tune: 0.2, graphs: 3, initial: 10, surrogate: Surrogate::default() }
+        Self { evolution: GraphEvolution::default(), tune: 0.2, graphs: 3, initial: 10, surrogate: Surrogate::Forest }
     }
 }
 

@@ -3,7 +3,7 @@
 //! - [`random`]: samples, and avoids what was tried before.
 //! - [`darwin`]: evolution of graphs, with Bayesian optimisation of the hyperparameters of the best ones.
 //! - [`regularized_evolution`]: aging evolution, the control of the architecture-search literature.
-//! - [`bayes`]: Bayesian optimisation with a random forest (SMAC) or a Gaussian process, by expected improvement.
+//! - [`bayes`]: Bayesian optimisation with a random forest (SMAC), a Gaussian process or both, by expected improvement.
 //! - [`bananas`]: an ensemble that predicts the loss from the paths of a graph, and mutations of the best candidates.
 //! - [`local_search`]: climbs from random candidates, by all neighbours.
 //! - [`reinforce`]: policy gradients over the questions of a space.

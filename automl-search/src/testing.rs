@@ -130,13 +130,18 @@ pub fn distance(genotype: &Genotype) -> f64 {
     structure + alphas.fold(0.0, f64::max) + 0.1 * genotype.nodes.len() as f64
 }
 
-/// Mean over six seeds of the area that the candidates of 300 trials dominate, where a candidate is to be near the made-up best
-/// one and to have few vertices; the two pull apart.
+/// Mean over six seeds of the area that the candidates of 300 trials dominate.
 pub fn mean_area(config: &dyn StrategyConfig) -> f64 {
+    mean_area_of(config, 300, 6)
+}
+
+/// Mean over some seeds of the area that the candidates of so many trials dominate, where a candidate is to be near the made-up best
+/// one and to have few vertices; the two pull apart.
+pub fn mean_area_of(config: &dyn StrategyConfig, trials: usize, seeds: u64) -> f64 {
     let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
     let area = |seed| {
         let losses = |genotype: &Genotype, _: f64| Some(vec![distance(genotype), genotype.nodes.len() as f64]);
-        let trials = Run::new(config, &space, seed).several(3, |trials| trials.len() >= 300, losses);
+        let trials = Run::new(config, &space, seed).several(3, |done| done.len() >= trials, losses);
         let front = automl_core::pareto::front(&trials, |trial| Some(trial.losses.clone()));
         let mut roof = 9.0;
         front.iter().fold(0.0, |area, (_, losses)| {
@@ -145,7 +150,7 @@ pub fn mean_area(config: &dyn StrategyConfig) -> f64 {
             area + height * (6.0 - losses[0]).max(0.0)
         })
     };
-    (0..6).map(area).sum::<f64>() / 6.0
+    (0..seeds).map(area).sum::<f64>() / seeds as f64
 }
 
 /// Mean over ten seeds of the best distance among 300 trials.

@@ -1,8 +1,10 @@
 //! Compares strategies on tables of all hyperparameters of a network, HPOBench's and HPOlib's.
 //!
 //! ```text
-//! cargo run --release -p benches --example hpo_tables -- DATA/hpo [SEEDS]
+//! cargo run --release -p benches --example hpo_tables -- DATA/hpo [SEEDS [FIRST_SEED [TABLE,TABLE…]]]
 //! ```
+//!
+//! Seeds 0 to 19 are for reports; settings are tried on others.
 //!
 //! A configuration's loss is the mean over the seeds of its table. Printed is the regret (loss of the best so far, less that of
 //! the table's best; as a share of the distance between the table's median and its best), mean ± standard error over the seeds
@@ -116,15 +118,18 @@ impl Evaluator for Table {
 
 fn main() -> Result<(), Failure> {
     let mut args = std::env::args().skip(1);
-    let folder = args.next().ok_or("usage: hpo_tables DATA/hpo [SEEDS]")?;
+    let folder = args.next().ok_or("usage: hpo_tables DATA/hpo [SEEDS [FIRST_SEED [TABLE,TABLE…]]]")?;
     let folder = Path::new(&folder);
     let seeds: u64 = args.next().map_or(Ok(20), |seeds| seeds.parse())?;
+    let first: u64 = args.next().map_or(Ok(0), |first| first.parse())?;
+    let wanted = args.next();
     let spaces: BTreeMap<String, serde_json::Value> = serde_json::from_reader(File::open(folder.join("spaces.json"))?)?;
     let strategies: Vec<(&str, Box<dyn StrategyConfig>)> = vec![
         ("random", Box::new(Random {})),
         ("RE(20, 5)", Box::new(RegularizedEvolution { population: 20, sample: 5, ..RegularizedEvolution::default() })),
         ("tpe", Box::new(Tpe::default())),
         ("bayes", Box::new(Bayes::default())),
+        ("bayes, forest", Box::new(Bayes { surrogate: Surrogate::Forest, ..Bayes::default() })),
         ("bayes, Gaussian process", Box::new(Bayes { surrogate: Surrogate::GaussianProcess, ..Bayes::default() })),
     ];
     println!("| table | strategy | {EVALUATIONS:?} evaluations: regret in % | ahead of random |\n|---|---|---|---|");
@@ -137,6 +142,9 @@ fn main() -> Result<(), Failure> {
         ("hpolib_protein_structure", "hpolib_fcnet"),
     ];
     for (name, family) in tables {
+        if wanted.as_ref().is_some_and(|wanted| !wanted.split(',').any(|wanted| wanted == name)) {
+            continue;
+        }
         let maximize = family == "hpobench_mlp";
         let family: Family = serde_json::from_value(spaces.get(family).ok_or("spaces.json lacks a family")?.clone())?;
         let table = Table::read(&folder.join(format!("{name}.csv.gz")), &family, maximize)?;
@@ -146,7 +154,7 @@ fn main() -> Result<(), Failure> {
         let mut of_random: Vec<f64> = Vec::new();
         for (strategy, config) in &strategies {
             let mut regrets = Vec::new();
-            for seed in 0..seeds {
+            for seed in first..first + seeds {
                 let strategy = config.build(space.clone(), &evaluator.objectives())?;
                 let mut study = Study::new(space.clone(), strategy, evaluator.clone());
                 study.seed = seed;

@@ -21,7 +21,7 @@ const NOISE: (f64, f64) = (-6.0, 2.0);
 /// Bounds of the logarithms of lengths and of the noise.
 const BOUNDS: [(f64, f64); 2] = [(-3.5, 6.0), (-12.0, 0.0)];
 
-pub(super) struct Gp {
+pub(crate) struct Gp {
     columns: Vec<Column>,
     rows: Vec<Vec<f64>>,
     /// Inverse squared lengths.

@@ -4,14 +4,16 @@
 //! [`Scope`] says which questions are open: all of them, or the hyperparameters of one fixed graph, whose other answers are its
 //! `base`. Neither step has a side effect, so `ask` stays pure.
 
+use std::borrow::Cow;
+
 use automl_core::rand::Rng;
 use automl_core::{Answer, Domain, Point, SearchSpace, Step, Trace};
 
 use super::Surrogate;
-use super::forest::Forest;
-use super::gp::Gp;
+use super::ensemble::Ensemble;
 
 /// A candidate with its outcome.
+#[derive(Clone)]
 pub(crate) struct Observation {
     /// The trial that told it.
     pub id: u64,
@@ -50,11 +52,39 @@ pub(crate) enum Column {
     Options(usize),
 }
 
+/// The places of at most so many numbers, in order: half of them the least, half of them the last.
+fn best_and_latest(values: &[f64], most: usize) -> Vec<usize> {
+    if values.len() <= most {
+        return (0..values.len()).collect();
+    }
+    let old = values.len() - most / 2;
+    let mut order: Vec<usize> = (0..old).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    order.truncate(most - most / 2);
+    order.sort_unstable();
+    order.extend(old..values.len());
+    order
+}
+
 /// What a surrogate learns from: rows of one number a column, not a number where the question was not asked.
+#[derive(Clone)]
 pub(crate) struct Data {
     pub columns: Vec<Column>,
     pub rows: Vec<Vec<f64>>,
     pub targets: Vec<f64>,
+}
+
+impl Data {
+    /// At most so many of the rows: half of them the best, half of them the latest.
+    pub fn fewer(&self, most: usize) -> Cow<'_, Self> {
+        if self.rows.len() <= most {
+            return Cow::Borrowed(self);
+        }
+        let used = best_and_latest(&self.targets, most);
+        let rows = used.iter().map(|&row| self.rows[row].clone()).collect();
+        let targets = used.iter().map(|&row| self.targets[row]).collect();
+        Cow::Owned(Self { columns: self.columns.clone(), rows, targets })
+    }
 }
 
 /// The questions of a space that are columns, in the order of its points.
@@ -102,22 +132,15 @@ impl Questions {
 /// A surrogate fitted to observations.
 pub(crate) struct Model {
     questions: Questions,
-    surrogate: Fitted,
+    surrogate: Ensemble,
     /// The best target.
     best: f64,
     /// Least variance.
     floor: f64,
 }
 
-enum Fitted {
-    Forest(Forest),
-    Gp(Gp),
-}
-
-/// Observations that a Gaussian process learns from, at most: the better half of them the best, the others the latest.
-const MOST: usize = 300;
-/// Observations that a forest learns from, at most, chosen in the same way.
-const MOST_OF_FOREST: usize = 1_000;
+/// Observations that are learnt from, at most: half of them the best, the others the latest.
+const MOST: usize = 1_000;
 /// What is added to a loss before its logarithm is taken, as a share of the distance between the best and the median.
 const OFFSET: f64 = 0.1;
 
@@ -133,10 +156,8 @@ impl Model {
         pending: &[Trace],
         rng: &mut dyn Rng,
     ) -> Option<Self> {
-        let used = match kind {
-            Surrogate::Forest => fewer(observations, MOST_OF_FOREST),
-            Surrogate::GaussianProcess => fewer(observations, MOST),
-        };
+        let losses: Vec<f64> = observations.iter().map(|seen| seen.loss).collect();
+        let used: Vec<&Observation> = best_and_latest(&losses, MOST).into_iter().map(|at| &observations[at]).collect();
         let losses: Vec<f64> = used.iter().map(|seen| seen.loss).collect();
         let mut targets = targets(&losses)?;
         let best = targets.iter().copied().fold(f64::INFINITY, f64::min);
@@ -148,11 +169,7 @@ impl Model {
         let questions = Questions::of(points, traces.iter().copied(), scope.free);
         let rows = traces.iter().map(|trace| questions.row(points, trace)).collect();
         let data = Data { columns: questions.columns.clone(), rows, targets };
-        let surrogate = match kind {
-            Surrogate::Forest => Fitted::Forest(Forest::fit(&data, rng)),
-            // Arithmetic that fails for one surrogate does not for the other.
-            Surrogate::GaussianProcess => Gp::fit(&data).map_or_else(|| Fitted::Forest(Forest::fit(&data, rng)), Fitted::Gp),
-        };
+        let surrogate = Ensemble::fit(kind, &data, rng);
         Some(Self { questions, surrogate, best, floor: 1e-6 * spread.max(1e-12) })
     }
 
@@ -160,25 +177,9 @@ impl Model {
     /// Optimization of Expensive Black-Box Functions", 1998.
     pub fn log_improvement(&self, points: &[Point], trace: &[Step]) -> f64 {
         let row = self.questions.row(points, trace);
-        let (mean, variance) = match &self.surrogate {
-            Fitted::Forest(forest) => forest.predict(&row),
-            Fitted::Gp(gp) => gp.predict(&row),
-        };
+        let (mean, variance) = self.surrogate.predict(&row);
         log_improvement(self.best, mean, variance.max(self.floor).sqrt())
     }
-}
-
-/// At most so many of the observations: half of them the best, half of them the latest.
-fn fewer(observations: &[Observation], most: usize) -> Vec<&Observation> {
-    if observations.len() <= most {
-        return observations.iter().collect();
-    }
-    let (old, new) = observations.split_at(observations.len() - most / 2);
-    let mut order: Vec<usize> = (0..old.len()).collect();
-    order.sort_by(|&a, &b| old[a].loss.total_cmp(&old[b].loss));
-    order.truncate(most - new.len());
-    order.sort_unstable();
-    order.into_iter().map(|at| &old[at]).chain(new).collect()
 }
 
 /// Losses on a logarithmic scale that starts a little below the best: there the differences count that are left to be gained.
@@ -265,16 +266,16 @@ mod tests {
     }
 
     #[test]
-    fn few_observations_are_the_best_and_the_latest() {
-        let seen = |id: u64| Observation {
-            id,
-            trace: Trace::new(),
-            loss: if id < 10 { id as f64 } else { 1e3 - id as f64 },
-            complete: true,
-        };
-        let all: Vec<Observation> = (0..50).map(seen).collect();
-        let ids: Vec<u64> = fewer(&all, 8).iter().map(|seen| seen.id).collect();
-        assert_eq!(ids, [0, 1, 2, 3, 46, 47, 48, 49]);
+    fn of_many_the_best_and_the_latest_are_used() {
+        let losses: Vec<f64> = (0..50).map(|at| if at < 10 { f64::from(at) } else { 1e3 - f64::from(at) }).collect();
+        assert_eq!(best_and_latest(&losses, 8), [0, 1, 2, 3, 46, 47, 48, 49]);
+        assert_eq!(best_and_latest(&losses, 5), [0, 1, 2, 48, 49]);
+        assert_eq!(best_and_latest(&losses, 50).len(), 50);
+        let rows = losses.iter().map(|loss| vec![*loss]).collect();
+        let data = Data { columns: vec![Column::Number], rows, targets: losses };
+        let fewer = data.fewer(8);
+        assert!(fewer.rows.iter().zip(&fewer.targets).all(|(row, target)| row[0] == *target) && fewer.targets.len() == 8);
+        assert_eq!(data.fewer(60).rows.len(), 50);
     }
 
     #[test]
@@ -293,7 +294,7 @@ mod tests {
             });
             values.fold(0.0, f64::max)
         };
-        for kind in [Surrogate::Forest, Surrogate::GaussianProcess] {
+        for kind in [Surrogate::Forest, Surrogate::GaussianProcess, Surrogate::Both] {
             let mut seen = vec![Observation { id: 0, trace: trace.clone(), loss: alpha(&base), complete: true }];
             for id in 1..25 {
                 let model = Model::fit(kind, scope, &seen, &[], &mut rng).unwrap();
@@ -317,7 +318,7 @@ mod tests {
             seen.push(Observation { id, trace: space.trace(&genotype).unwrap(), loss: distance(&genotype), complete: true });
         }
         let scope = Scope::whole(space.as_ref());
-        for kind in [Surrogate::Forest, Surrogate::GaussianProcess] {
+        for kind in [Surrogate::Forest, Surrogate::GaussianProcess, Surrogate::Both] {
             let model = Model::fit(kind, scope, &seen, &[], &mut rng).unwrap();
             let best = model.suggest(scope, &seen, 100, &|_| true, &mut rng).unwrap().unwrap().genotype;
             let trace = space.trace(&best).unwrap();
