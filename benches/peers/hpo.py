@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 """Optuna's samplers and SMAC3 on the tables of `benches/examples/hpo_tables.rs`, in the same form.
 
-    python benches/peers/hpo.py DATA/hpo [SEEDS]
+    python benches/peers/hpo.py DATA/hpo [--seeds 20] [--tables NAME…] [--peers NAME…]
 
 The ordered values of a table are searched by position, as there. Needs `pip install optuna smac`; what is not installed is left
-out.
+out. SMAC3 takes about a minute for each run, Optuna a second or two.
 """
 
+import argparse
 import csv
 import gzip
 import json
 import logging
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
@@ -97,10 +97,18 @@ def main():
         searches["Optuna TPE, multivariate"] = optuna_search(lambda seed: sampler(seed=seed, multivariate=True))
     if smac is not None:
         searches["SMAC3"] = smac_search
-    data, seeds = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 20
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="the folder of the tables")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--tables", nargs="+", choices=[name for name, _ in TABLES], default=[name for name, _ in TABLES])
+    parser.add_argument("--peers", nargs="+", choices=list(searches), default=list(searches))
+    args = parser.parse_args()
+    data, seeds = args.data, args.seeds
     spaces = json.loads((data / "spaces.json").read_text())
     print(f"| table | strategy | {EVALUATIONS} evaluations: regret in % |\n|---|---|---|", flush=True)
     for name, family in TABLES:
+        if name not in args.tables:
+            continue
         sign = -1 if family == "hpobench_mlp" else 1
         with gzip.open(data / f"{name}.csv.gz", "rt") as file:
             rows = csv.reader(file)
@@ -108,7 +116,8 @@ def main():
             losses = {row[0]: sign * statistics.fmean(map(float, row[1:])) for row in rows}
         best, unit = min(losses.values()), statistics.median(losses.values()) - min(losses.values())
         order, space = spaces[family]["order"], spaces[family]["space"]
-        for label, search in searches.items():
+        for label in args.peers:
+            search = searches[label]
             regrets = []
             for seed in range(seeds):
                 found = search(order, space, losses, seed)
