@@ -4,21 +4,29 @@
 //! - `mlp`: the operator that adds a multi-layer perceptron to the gene pool of tables.
 //! - [`nao`]: neural architecture optimization, which moves candidates in a learnt continuous space.
 //! - [`cells`]: the spaces of convolutional cells of NASNet, NAO, RENAS and DARTS, and the size of their networks.
+//! - [`images`]: sets of labelled images, read, split and varied.
 //! - [`nao_rnn`]: recurrent cells.
 //! - [`nas_bench_101`], [`nas_bench_201`], [`nas_bench_macro`]: the spaces of benchmarks.
+//! - [`network`]: networks on images, built of the genotypes of these spaces.
 //! - [`renas`]: evolution whose mutations a network chooses.
 //! - [`table`]: looks the candidates of any space up in a table.
+//! - [`text`]: texts as numbers.
+//! - [`train`]: trains the networks of candidates.
 
 pub mod cells;
+pub mod images;
 mod mlp;
 pub mod nao;
 pub mod nao_rnn;
 pub mod nas_bench_101;
 pub mod nas_bench_201;
 pub mod nas_bench_macro;
+pub mod network;
 pub mod renas;
 pub mod table;
 pub mod tensor;
+pub mod text;
+pub mod train;
 
 pub use nao::{Nao, NaoPlus};
 pub use nao_rnn::NaoRnn;
@@ -26,3 +34,4 @@ pub use nas_bench_101::NasBench101;
 pub use nas_bench_201::{Cell, NasBench201};
 pub use nas_bench_macro::NasBenchMacro;
 pub use table::Table;
+pub use train::Train;

@@ -81,10 +81,10 @@ fn operator(name: &str, c: u64, pixels: u64, reduces: bool) -> Option<Size> {
             if reduces { conv(c * c, c, pixels) } else { Size::default() }
         }
         Some(("", form)) => match form.split_once('_') {
-            // 1×k and k×1; the first halves one side alone.
+            // 1×k and k×1; the second halves the resolution.
             Some((first, _)) => {
                 let weights = kernel(first.strip_prefix("1x")?)? * c * c;
-                let between = if reduces { 2 * pixels } else { pixels };
+                let between = if reduces { 4 * pixels } else { pixels };
                 chain(&[conv(weights, c, between), conv(weights, c, pixels)])
             }
             None => {

@@ -115,7 +115,17 @@ pub fn load<D: NnDevice>(
     read(&bytes, params, optimizer).map_err(|problem| CheckpointError::Wrong { path: path.into(), problem })
 }
 
-fn read<D: NnDevice>(bytes: &[u8], params: &mut Params<D>, optimizer: Option<&mut Optimizer<D>>) -> Result<String, String> {
+/// The `progress` of a checkpoint, without its numbers: what says which network they belong to.
+///
+/// # Errors
+/// [`CheckpointError`].
+pub fn progress(path: &Path) -> Result<String, CheckpointError> {
+    let bytes = fs::read(path).map_err(|source| CheckpointError::Io { path: path.into(), source })?;
+    let about = about(&bytes).map_err(|problem| CheckpointError::Wrong { path: path.into(), problem })?;
+    Ok(about.progress)
+}
+
+fn about(bytes: &[u8]) -> Result<About, String> {
     let no_file = |error: safetensors::SafeTensorError| format!("is no safetensors file: {error}");
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(no_file)?;
     let about = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
@@ -124,6 +134,12 @@ fn read<D: NnDevice>(bytes: &[u8], params: &mut Params<D>, optimizer: Option<&mu
     if about.format != FORMAT {
         return Err(format!("has format {}; this program reads format {FORMAT}", about.format));
     }
+    Ok(about)
+}
+
+fn read<D: NnDevice>(bytes: &[u8], params: &mut Params<D>, optimizer: Option<&mut Optimizer<D>>) -> Result<String, String> {
+    let about = about(bytes)?;
+    let no_file = |error: safetensors::SafeTensorError| format!("is no safetensors file: {error}");
     let file = SafeTensors::deserialize(bytes).map_err(no_file)?;
     let mut left: BTreeSet<String> = file.names().into_iter().map(ToString::to_string).collect();
     let mut found = BTreeMap::new();

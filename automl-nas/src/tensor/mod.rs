@@ -14,6 +14,7 @@ pub mod image;
 mod lend;
 mod optim;
 mod params;
+pub mod recurrent;
 mod schedule;
 pub mod sequence;
 mod sgd;
@@ -50,7 +51,7 @@ impl From<TensorError> for automl_ops::operator::OperatorError {
 }
 
 impl TensorError {
-    fn of(error: impl std::fmt::Debug) -> Self {
+    pub(crate) fn of(error: impl std::fmt::Debug) -> Self {
         Self(format!("{error:?}"))
     }
 }

@@ -66,6 +66,14 @@ impl<D: NnDevice> Recorder<D> {
         self.apply(x, |x| D::linear(layer, x))
     }
 
+    /// The numbers of a matrix, each times a factor of its own: dropout.
+    ///
+    /// # Errors
+    /// [`TensorError`] where the shapes differ.
+    pub fn scaled(&mut self, x: &Matrix<D>, factors: &Matrix<D>) -> Result<Matrix<D>, TensorError> {
+        self.apply(x, |x| x.try_mul(factors.clone()).map_err(TensorError::of))
+    }
+
     /// See [`NnDevice::cross_entropy`].
     ///
     /// # Errors
