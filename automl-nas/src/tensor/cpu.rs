@@ -1,22 +1,15 @@
 //! The operations as fused kernels of the processor, on dfdx's tensors and tapes.
 //!
-//! dfdx lends a tensor's numbers to nobody, but copies them in and out in one piece, and that costs little beside a matrix
-//! product; gradients it does lend. Products are matrixmultiply's, whose results for a row do not depend on the other rows.
-//! Large ones are cut into blocks of rows, at fixed places: the same for any number of threads.
+//! dfdx copies a tensor's numbers in and out in one piece, and that costs little beside a matrix product; gradients it lends.
+//! Products (`gemm`) are the same for any number of threads.
 
 use dfdx::shapes::HasShape;
 use dfdx::tensor::{Cpu, CpuError, Gradients, PutTape, SplitTape, Tape, TensorFromVec};
-use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2, s};
-use rayon::prelude::*;
+use ndarray::ArrayView2;
 
 use super::activation::exp;
+use super::gemm::add_product;
 use super::{AdamStep, EPSILON, Linear, Matrix, NnDevice, Scalar, SgdStep, TensorError, values};
-
-/// Multiplications from which a product is shared among threads: about a millisecond of work.
-const PARALLEL: usize = 1 << 24;
-/// Rows of a block of a shared product.
-const BLOCK: usize = 64;
 
 impl NnDevice for Cpu {
     fn linear<T: Tape<f32, Self>>(layer: &Linear<'_, Self>, x: Matrix<Self, T>) -> Result<Matrix<Self, T>, TensorError> {
@@ -175,25 +168,6 @@ impl NnDevice for Cpu {
         parameter.copy_from(&p);
         moment.copy_from(&m);
         Ok(())
-    }
-}
-
-/// Adds `a b` to `c`, which is row-major and has the rows of `a` and the columns of `b`.
-pub(crate) fn add_product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, c: &mut [f32]) {
-    let columns = b.ncols();
-    if c.is_empty() || c.len() != a.nrows() * columns {
-        return;
-    }
-    let block = |start: usize, c: &mut [f32]| {
-        let rows = c.len() / columns;
-        if let Ok(mut c) = ArrayViewMut2::from_shape((rows, columns), c) {
-            general_mat_mul(1.0, &a.slice(s![start..start + rows, ..]), &b, 1.0, &mut c);
-        }
-    };
-    if c.len().saturating_mul(a.ncols()) < PARALLEL {
-        block(0, c);
-    } else {
-        c.par_chunks_mut(BLOCK * columns).enumerate().for_each(|(index, c)| block(index * BLOCK, c));
     }
 }
 

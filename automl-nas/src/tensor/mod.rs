@@ -10,6 +10,7 @@ mod activation;
 pub mod checkpoint;
 mod compose;
 mod cpu;
+mod gemm;
 pub mod image;
 mod lend;
 mod optim;
@@ -18,6 +19,7 @@ pub mod recurrent;
 mod schedule;
 pub mod sequence;
 mod sgd;
+mod simd;
 #[cfg(test)]
 mod tests;
 
@@ -27,8 +29,9 @@ use dfdx::tensor_ops::{Backward, Device};
 
 pub use activation::Activation;
 pub(crate) use activation::{sigmoid, tanh};
-pub(crate) use cpu::{add_product, dot};
+pub(crate) use cpu::dot;
 pub use dfdx::tensor::{Cpu, Gradients, NoneTape, OwnedTape, Tape};
+pub(crate) use gemm::add_product;
 pub use optim::{AdamStep, AdamW, AdamWSettings, warm_cosine};
 pub use params::{BufferId, ParamId, Params};
 pub use schedule::{Schedule, Shape as ScheduleShape};

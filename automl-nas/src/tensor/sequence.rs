@@ -11,7 +11,8 @@ use dfdx::tensor_ops::TryAdd;
 use ndarray::s;
 
 use super::activation::{exp, sigmoid, tanh};
-use super::cpu::{add, add_product, dot, sum, taken, tensor, view, wrong};
+use super::cpu::{add, dot, sum, taken, tensor, view, wrong};
+use super::gemm::add_product;
 use super::{Matrix, Params, Scalar, TensorError, values};
 
 /// The weights of a long short-term memory (Hochreiter and Schmidhuber 1997); the gates stand in the order input, forget,

@@ -9,7 +9,7 @@ use dfdx::tensor_ops::{BroadcastTo, GatherTo, MaxTo, PermuteTo, ReshapeTo, SumTo
 
 use super::recorder::Taped;
 use super::{BatchStats, ConvSpec, Geometry, Image, PoolSpec, Recorder, Shape4, Stats, Tensor4};
-use crate::tensor::{EPSILON, Matrix, NnDevice, TensorError, matrix, values};
+use crate::tensor::{EPSILON, Matrix, NnDevice, Scalar, TensorError, matrix, values};
 
 type Row = (usize,);
 type Table = (usize, usize);
@@ -302,6 +302,12 @@ pub(super) fn not_empty(size: [usize; 2]) -> Result<(), TensorError> {
 pub(super) fn flatten<D: NnDevice>(r: &mut Recorder<D>, x: &Image<D>) -> Result<Matrix<D>, TensorError> {
     let [batch, channels, height, width] = x.shape();
     r.apply(&x.tensor, |x| x.try_reshape_like(&(batch, channels * height * width)).map_err(TensorError::of))
+}
+
+/// See [`super::ImageDevice::weigh`].
+pub(super) fn weigh<D: NnDevice>(r: &mut Recorder<D>, x: &Image<D>, factors: Vec<f32>) -> Result<Scalar<D>, TensorError> {
+    let factors = Image::new(x.device(), x.shape(), factors)?.tensor;
+    r.apply(&x.tensor, |x| x.try_mul(factors).and_then(|x| x.try_sum()).map_err(TensorError::of))
 }
 
 /// See [`super::ImageDevice::embedding`].

@@ -3,7 +3,7 @@
 use dfdx::tensor::{Cpu, Gradients};
 
 use super::{BatchStats, ConvSpec, Image, PoolSpec, Recorder, Stats, compose, kernels};
-use crate::tensor::{Matrix, NnDevice, TensorError, sequence, values};
+use crate::tensor::{Matrix, NnDevice, Scalar, TensorError, sequence, values};
 
 /// A device that runs networks on images.
 ///
@@ -109,6 +109,15 @@ pub trait ImageDevice: NnDevice {
         compose::flatten(r, x)
     }
 
+    /// `Σ factor · number`, with a factor for each number of the images: a loss of the caller's own, whose gradient the
+    /// factors are.
+    ///
+    /// # Errors
+    /// [`TensorError`] where there are not as many factors.
+    fn weigh(r: &mut Recorder<Self>, x: &Image<Self>, factors: Vec<f32>) -> Result<Scalar<Self>, TensorError> {
+        compose::weigh(r, x, factors)
+    }
+
     /// Rows of a table by their numbers: an embedding.
     ///
     /// # Errors
@@ -180,6 +189,10 @@ impl ImageDevice for Cpu {
 
     fn flatten(r: &mut Recorder<Cpu>, x: &Image<Cpu>) -> Result<Matrix<Cpu>, TensorError> {
         kernels::flatten(r, x)
+    }
+
+    fn weigh(r: &mut Recorder<Cpu>, x: &Image<Cpu>, factors: Vec<f32>) -> Result<Scalar<Cpu>, TensorError> {
+        kernels::weigh(r, x, factors)
     }
 
     fn embedding(r: &mut Recorder<Cpu>, table: &Matrix<Cpu>, rows: &[usize]) -> Result<Matrix<Cpu>, TensorError> {

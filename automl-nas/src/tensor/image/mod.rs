@@ -205,8 +205,8 @@ impl Geometry {
         let wrong = |why: &str| TensorError::of(format!("{spec:?} on images of {x:?}: {why}"));
         let PoolSpec { kernel, stride, padding } = *spec;
         let [batch, channels, height, width] = x;
-        if kernel == 0 || stride == 0 || padding >= kernel {
-            return Err(wrong("kernel and stride are at least 1, and the padding is smaller than the kernel"));
+        if kernel == 0 || kernel > 255 || stride == 0 || padding >= kernel {
+            return Err(wrong("the kernel is 1 to 255, the stride at least 1, and the padding is smaller than the kernel"));
         }
         let out = [height, width].map(|size| sized(size, kernel, stride, padding, 1));
         let [Some(out_height), Some(out_width)] = out else { return Err(wrong("the window is larger than the image")) };

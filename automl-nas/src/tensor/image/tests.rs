@@ -390,3 +390,25 @@ fn sizes_that_do_not_fit_are_refused() {
     assert!(Image::new(&Cpu::default(), [1, 2, 2, 2], vec![0.0; 7]).is_err());
     assert!(Image::new(&Cpu::default(), [0, 2, 2, 2], vec![]).is_err());
 }
+
+#[test]
+fn the_gradient_of_a_weighed_image_is_its_factors() {
+    let factors = numbers(12, 5);
+    for composed in [false, true] {
+        let (mut r, x) = (Recorder::on(), image([1, 2, 2, 3], 1));
+        let of = |factors: Vec<f32>, r: &mut Recording| match composed {
+            true => compose::weigh(r, &x, factors),
+            false => Cpu::weigh(r, &x, factors),
+        };
+        assert!(of(vec![1.0; 11], &mut r).is_err());
+        let loss = of(factors.clone(), &mut r).unwrap();
+        let loss = r.weighted_sum(&[(2.0, &loss)]).unwrap();
+        close(&values(&loss), &[2.0 * x.values().iter().zip(&factors).map(|(x, factor)| x * factor).sum::<f32>()]);
+        let mut gradients = r.backward(&loss).unwrap();
+        let gradient = match composed {
+            true => compose::image_gradient(&mut gradients, &x),
+            false => Cpu::image_gradient(&mut gradients, &x),
+        };
+        close(&gradient.unwrap(), &factors.iter().map(|factor| 2.0 * factor).collect::<Vec<_>>());
+    }
+}

@@ -1,14 +1,14 @@
 //! Sums of images, images beside each other, and windows of them.
 
-use dfdx::tensor::Cpu;
+use dfdx::tensor::{Cpu, TensorFromVec};
 use rayon::prelude::*;
 
 use super::{flow, made, room};
-use crate::tensor::cpu::{add as add_to, taken};
+use crate::tensor::cpu::{add as add_to, dot, taken};
 use crate::tensor::image::compose::{alike, joinable, not_empty};
 use crate::tensor::image::{Image, Recorder, Slot};
 use crate::tensor::lend::lend;
-use crate::tensor::{Matrix, TensorError, matrix};
+use crate::tensor::{Matrix, Scalar, TensorError, matrix};
 
 /// Numbers that a thread takes at once.
 const BLOCK: usize = 1 << 15;
@@ -154,6 +154,32 @@ pub(in crate::tensor::image) fn flatten(r: &mut Recorder<Cpu>, x: &Image<Cpu>) -
         r.push(move |gradients| {
             let delta = taken(gradients, &of)?;
             slot.with(|back| flow(back, delta));
+            Ok(())
+        });
+    }
+    Ok(out)
+}
+
+/// See [`crate::tensor::image::ImageDevice::weigh`].
+pub(in crate::tensor::image) fn weigh(
+    r: &mut Recorder<Cpu>,
+    x: &Image<Cpu>,
+    mut factors: Vec<f32>,
+) -> Result<Scalar<Cpu>, TensorError> {
+    let numbers = lend(&x.tensor);
+    if factors.len() != numbers.len() {
+        return Err(TensorError::of(format!("{} factors for {} numbers", factors.len(), numbers.len())));
+    }
+    let sum: f64 = numbers.chunks(BLOCK).zip(factors.chunks(BLOCK)).map(|(x, factors)| f64::from(dot(x, factors))).sum();
+    let out = x.device().try_tensor_from_vec(vec![sum as f32], ()).map_err(TensorError::of)?;
+    if let Some(slot) = x.slot.clone().filter(|_| r.records()) {
+        let of: Scalar<Cpu> = out.clone();
+        r.push(move |gradients| {
+            let factor = gradients.get_or_alloc_mut(&of)?.first().copied().unwrap_or(0.0);
+            if factor != 1.0 {
+                factors.iter_mut().for_each(|x| *x *= factor);
+            }
+            slot.with(|back| flow(back, factors));
             Ok(())
         });
     }

@@ -5,15 +5,18 @@
 //! one order: results are the same for any number of threads.
 
 mod conv;
+mod dense;
+mod depthwise;
 mod join;
 mod norm;
+mod planes;
 mod pointwise;
 mod pool;
 
 use dfdx::tensor::Cpu;
 
 pub(super) use conv::conv;
-pub(super) use join::{add, concat, flatten, window};
+pub(super) use join::{add, concat, flatten, weigh, window};
 pub(super) use norm::batch_norm;
 pub(super) use pointwise::{relu, scale_rows};
 pub(super) use pool::{avg_pool, global_average, max_pool};
