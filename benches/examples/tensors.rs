@@ -88,8 +88,7 @@ impl Separable {
     }
 
     fn forward(&self, r: &mut R, x: &Image<Cpu>) -> Result<Image<Cpu>> {
-        let x = Cpu::relu(r, x)?;
-        let x = Cpu::conv(r, &x, &self.depthwise, &self.spec)?;
+        let x = Cpu::relu_conv(r, x, &self.depthwise, &self.spec)?;
         let x = Cpu::conv(r, &x, &self.pointwise, &ConvSpec::same(1, 1))?;
         Ok(Cpu::batch_norm(r, &x, Some(&self.gain), Some(&self.shift), Stats::Batch, false)?.0)
     }
@@ -111,8 +110,7 @@ impl Cell {
     fn forward(&self, r: &mut R, images: &[Image<Cpu>]) -> Result<Image<Cpu>> {
         let mut squeezed = Vec::new();
         for ((weight, gain, shift), x) in self.squeeze.iter().zip(images) {
-            let x = Cpu::relu(r, x)?;
-            let x = Cpu::conv(r, &x, weight, &ConvSpec::same(1, 1))?;
+            let x = Cpu::relu_conv(r, x, weight, &ConvSpec::same(1, 1))?;
             squeezed.push(Cpu::batch_norm(r, &x, Some(gain), Some(shift), Stats::Batch, false)?.0);
         }
         let (a, b) = (&squeezed[0], &squeezed[1]);

@@ -62,11 +62,13 @@ impl Activation {
 }
 
 /// `1 / (1 + e^-x)`.
+#[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
 /// The hyperbolic tangent, by the exponential.
+#[inline(always)]
 pub(crate) fn tanh(x: f32) -> f32 {
     1.0 - 2.0 / (1.0 + exp(2.0 * x))
 }
@@ -75,6 +77,7 @@ pub(crate) fn tanh(x: f32) -> f32 {
 ///
 /// Adding 1.5 · 2²³ rounds `x / ln 2` to a whole number and leaves that number in the lowest bits, from where a shift brings it
 /// to the exponent; a polynomial does the rest. No branch and no call, so a loop over it is vectorised.
+#[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);

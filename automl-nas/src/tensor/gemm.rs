@@ -2,10 +2,12 @@
 //!
 //! One operand is packed into blocks of [`ROWS`] rows. The other is read in place, row by row from wherever each of its rows
 //! starts: for a convolution, rows are the same image seen from each place of the kernel, so nothing is copied for them. Each
-//! number of a product is one sum in the order of the inner dimension, so it depends neither on what is computed beside it nor
-//! on the number of threads.
+//! number of a product is one sum in the order of the inner dimension, in parts of [`DEPTH`] steps, so it depends neither on
+//! what is computed beside it nor on the number of threads.
 
-use ndarray::ArrayView2;
+use std::borrow::Cow;
+
+use ndarray::{ArrayView2, s};
 use rayon::prelude::*;
 
 use super::simd::{fma, kernel};
@@ -15,10 +17,13 @@ const ROWS: usize = 6;
 /// Columns of a block.
 pub(super) const COLUMNS: usize = 16;
 
-/// Multiplications from which a product is shared among threads: about half a millisecond of work.
-const PARALLEL: usize = 1 << 24;
+/// Multiplications from which a product is shared among threads: about a tenth of a millisecond of work.
+const PARALLEL: usize = 1 << 22;
 /// Rows of a block of a shared product; a multiple of [`ROWS`].
-const SHARE: usize = 60;
+const SHARE: usize = 48;
+/// Steps of the inner dimension that are taken before the next block: what they read of the right operand stays in the first
+/// cache.
+const DEPTH: usize = 256;
 
 /// A matrix in blocks of rows, each with its columns one after the other.
 pub(super) struct Packed {
@@ -65,17 +70,21 @@ pub(super) fn product(a: &Packed, b: &[f32], rows: &[usize], target: Target<'_>)
 
 kernel! {
     fn tiles<'a>(a: &'a Packed, b: &'a [f32], rows: &'a [usize], target: Target<'a>) {
-        for column in (0..target.columns).step_by(COLUMNS) {
-            let b = b.get(column..).unwrap_or(&[]);
-            let count = COLUMNS.min(target.columns - column);
-            for (block, a) in a.numbers.chunks_exact(a.inner * ROWS).enumerate() {
-                let sums = tile::<FMA>(a, b, rows);
-                let targets = target.numbers.get_mut(block * ROWS * target.stride + column..).unwrap_or(&mut []);
-                for (target_row, sums) in targets.chunks_mut(target.stride).zip(&sums) {
-                    match target_row.get_mut(..count) {
-                        Some(to) if !target.add => to.copy_from_slice(&sums[..count]),
-                        Some(to) => to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum),
-                        None => {}
+        for (depth, rows) in rows.chunks(DEPTH).enumerate() {
+            let add = target.add || depth > 0;
+            let own = depth * DEPTH * ROWS..(depth * DEPTH + rows.len()) * ROWS;
+            for column in (0..target.columns).step_by(COLUMNS) {
+                let b = b.get(column..).unwrap_or(&[]);
+                let count = COLUMNS.min(target.columns - column);
+                for (block, a) in a.numbers.chunks_exact(a.inner * ROWS).enumerate() {
+                    let sums = tile::<FMA>(&a[own.clone()], b, rows);
+                    let targets = target.numbers.get_mut(block * ROWS * target.stride + column..).unwrap_or(&mut []);
+                    for (target_row, sums) in targets.chunks_mut(target.stride).zip(&sums) {
+                        match target_row.get_mut(..count) {
+                            Some(to) if !add => to.copy_from_slice(&sums[..count]),
+                            Some(to) => to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum),
+                            None => {}
+                        }
                     }
                 }
             }
@@ -83,13 +92,17 @@ kernel! {
     }
 }
 
+/// The sums of one block. Loops over constants, not iterators: the compiler then keeps all sums in registers.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "see above")]
 fn tile<const FMA: bool>(a: &[f32], b: &[f32], rows: &[usize]) -> [[f32; COLUMNS]; ROWS] {
     let mut sums = [[0.0_f32; COLUMNS]; ROWS];
     for (a, &start) in a.as_chunks::<ROWS>().0.iter().zip(rows) {
-        let Some(b) = b.get(start..).and_then(|b| b.first_chunk::<COLUMNS>()) else { return sums };
-        for (sums, &a) in sums.iter_mut().zip(a) {
-            sums.iter_mut().zip(b).for_each(|(sum, &b)| *sum = fma::<FMA>(a, b, *sum));
+        let Some(b) = b.get(start..).and_then(|b| b.first_chunk::<COLUMNS>()) else { break };
+        for row in 0..ROWS {
+            for column in 0..COLUMNS {
+                sums[row][column] = fma::<FMA>(a[row], b[column], sums[row][column]);
+            }
         }
     }
     sums
@@ -135,14 +148,17 @@ fn lanes(numbers: &[f32], start: usize, count: usize) -> &[[f32; LANES]] {
 }
 
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "as in `tile`")]
 fn pairs<const FMA: bool>(a: [&[[f32; LANES]]; PAIRS.0], b: [&[[f32; LANES]]; PAIRS.1]) -> [[[f32; LANES]; PAIRS.1]; PAIRS.0] {
     let mut sums = [[[0.0_f32; LANES]; PAIRS.1]; PAIRS.0];
     let count = a.iter().chain(&b).map(|row| row.len()).min().unwrap_or(0);
     let (a, b) = (a.map(|row| &row[..count]), b.map(|row| &row[..count]));
     for at in 0..count {
-        for (sums, a) in sums.iter_mut().zip(a) {
-            for (sums, b) in sums.iter_mut().zip(b) {
-                sums.iter_mut().zip(&a[at]).zip(&b[at]).for_each(|((sum, &a), &b)| *sum = fma::<FMA>(a, b, *sum));
+        for row in 0..PAIRS.0 {
+            for column in 0..PAIRS.1 {
+                for lane in 0..LANES {
+                    sums[row][column][lane] = fma::<FMA>(a[row][at][lane], b[column][at][lane], sums[row][column][lane]);
+                }
             }
         }
     }
@@ -156,40 +172,92 @@ pub(super) fn folded(lanes: &[f32; LANES]) -> f32 {
     ((a + e) + (b + f)) + ((c + g) + (d + h))
 }
 
-/// Adds `a b` to `c`, which is row-major and has the rows of `a` and the columns of `b`.
-pub(crate) fn add_product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, c: &mut [f32]) {
-    let (rows, inner, columns) = (a.nrows(), a.ncols(), b.ncols());
-    if c.is_empty() || c.len() != rows * columns || b.nrows() != inner {
-        return;
+/// The right operand of products: rows that are read in place where they are contiguous and no block reads beyond the last of
+/// them, and copied otherwise.
+pub(super) struct Right<'a> {
+    numbers: Cow<'a, [f32]>,
+    starts: Vec<usize>,
+    columns: usize,
+}
+
+impl<'a> Right<'a> {
+    pub(super) fn new(b: ArrayView2<'a, f32>) -> Self {
+        let (inner, columns) = b.dim();
+        let (numbers, stride) = match b.to_slice().filter(|_| columns.is_multiple_of(COLUMNS)) {
+            Some(numbers) => (Cow::Borrowed(numbers), columns),
+            None => {
+                let stride = columns.next_multiple_of(COLUMNS);
+                let mut numbers = vec![0.0; inner * stride];
+                if let Some(transposed) = b.t().to_slice() {
+                    for (column, from) in transposed.chunks_exact(inner.max(1)).enumerate() {
+                        numbers.iter_mut().skip(column).step_by(stride).zip(from).for_each(|(to, from)| *to = *from);
+                    }
+                } else {
+                    let rows = numbers.chunks_exact_mut(stride.max(1)).zip(b.rows());
+                    rows.for_each(|(to, from)| to.iter_mut().zip(from).for_each(|(to, from)| *to = *from));
+                }
+                (Cow::Owned(numbers), stride)
+            }
+        };
+        Self { numbers, starts: (0..inner).map(|row| row * stride).collect(), columns }
     }
-    // Rows of `b` as they are, where they are contiguous and no block reads beyond the last of them.
-    let in_place = b.to_slice().filter(|_| columns.is_multiple_of(COLUMNS));
-    let stride = if in_place.is_some() { columns } else { columns.next_multiple_of(COLUMNS) };
-    let copied = match in_place {
-        Some(_) => Vec::new(),
-        None => copy(b, stride),
-    };
-    let b = in_place.unwrap_or(&copied);
-    let starts: Vec<usize> = (0..inner).map(|row| row * stride).collect();
-    let block = |first: usize, c: &mut [f32]| {
-        let own = c.len() / columns;
-        let packed = Packed::new(own, inner, |row, k| a.get([first + row, k]).copied().unwrap_or(0.0));
-        product(&packed, b, &starts, Target { numbers: c, stride: columns, columns, add: true });
-    };
-    if c.len().saturating_mul(inner) < PARALLEL {
-        block(0, c);
-    } else {
-        c.par_chunks_mut(SHARE * columns).enumerate().for_each(|(index, c)| block(index * SHARE, c));
+
+    /// Adds `a` times this to `c`, which is row-major, on one thread.
+    pub(super) fn add_to(&self, a: ArrayView2<'_, f32>, c: &mut [f32]) {
+        let (rows, inner) = a.dim();
+        if c.len() != rows * self.columns || inner != self.starts.len() || c.is_empty() {
+            return;
+        }
+        let target = Target { numbers: c, stride: self.columns, columns: self.columns, add: true };
+        product(&Packed::of(a), &self.numbers, &self.starts, target);
     }
 }
 
-/// The rows of a matrix one after the other, `stride` numbers apart.
-fn copy(b: ArrayView2<'_, f32>, stride: usize) -> Vec<f32> {
-    let mut numbers = vec![0.0; b.nrows() * stride];
-    for (to, from) in numbers.chunks_exact_mut(stride).zip(b.rows()) {
-        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+impl Packed {
+    /// Packs a matrix.
+    fn of(a: ArrayView2<'_, f32>) -> Self {
+        let (rows, inner) = a.dim();
+        let mut numbers = vec![0.0; rows.div_ceil(ROWS) * inner * ROWS];
+        for (block, numbers) in numbers.chunks_exact_mut((inner * ROWS).max(1)).enumerate() {
+            let a = a.slice(s![block * ROWS..rows.min((block + 1) * ROWS), ..]);
+            let columns = numbers.as_chunks_mut::<ROWS>().0.iter_mut();
+            if a.strides()[0] == 1 && a.nrows() == ROWS {
+                columns.zip(a.columns()).for_each(|(to, from)| {
+                    if let Some(from) = from.to_slice() {
+                        to.copy_from_slice(from);
+                    }
+                });
+                continue;
+            }
+            for (row, from) in a.rows().into_iter().enumerate() {
+                let to = numbers.iter_mut().skip(row).step_by(ROWS);
+                match from.to_slice() {
+                    Some(from) => to.zip(from).for_each(|(to, from)| *to = *from),
+                    None => to.zip(from).for_each(|(to, from)| *to = *from),
+                }
+            }
+        }
+        Self { numbers, rows, inner }
     }
-    numbers
+}
+
+/// Adds `a b` to `c`, which is row-major and has the rows of `a` and the columns of `b`. Large products are shared among
+/// threads.
+pub(crate) fn add_product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, c: &mut [f32]) {
+    let (rows, columns) = (a.nrows(), b.ncols());
+    if c.is_empty() || c.len() != rows * columns {
+        return;
+    }
+    let right = Right::new(b);
+    if c.len().saturating_mul(a.ncols()) < PARALLEL {
+        right.add_to(a, c);
+    } else {
+        let blocks = c.par_chunks_mut(SHARE * columns).enumerate();
+        blocks.for_each(|(index, c)| {
+            let first = index * SHARE;
+            right.add_to(a.slice(s![first..first + c.len() / columns, ..]), c);
+        });
+    }
 }
 
 #[cfg(test)]

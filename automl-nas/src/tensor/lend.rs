@@ -6,7 +6,7 @@ use dfdx::tensor::{Cpu, Tensor};
 
 /// The numbers of a tensor in the order of their places. Every tensor that this layer keeps is contiguous: operations make
 /// nothing else, and what permutes or broadcasts is copied before it leaves a composition.
-pub(super) fn lend<S: Shape>(tensor: &Tensor<S, f32, Cpu>) -> &[f32] {
+pub(super) fn lend<S: Shape, T>(tensor: &Tensor<S, f32, Cpu, T>) -> &[f32] {
     let count = tensor.shape().num_elements();
     if count == 0 {
         return &[];

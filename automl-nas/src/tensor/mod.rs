@@ -4,7 +4,7 @@
 //! which runs on every device; [`Cpu`] overrides what is worth it with fused kernels (`cpu`), and the tests hold the two
 //! against each other and against finite differences. An operation is generic over the tape of its input: with [`NoneTape`]
 //! nothing is recorded, with [`OwnedTape`] ([`record`]) the way back is. Parameters live in one store ([`Params`]), so that an
-//! optimizer walks them without knowing the network.
+//! optimizer walks them without knowing the network. [`image`] holds the operations of convolutional networks, which branch.
 
 mod activation;
 pub mod checkpoint;

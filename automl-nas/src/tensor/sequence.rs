@@ -9,10 +9,13 @@ use dfdx::shapes::HasShape;
 use dfdx::tensor::{Cpu, Gradients, PutTape, SplitTape, Tape, TensorFromVec};
 use dfdx::tensor_ops::TryAdd;
 use ndarray::s;
+use rayon::prelude::*;
 
 use super::activation::{exp, sigmoid, tanh};
 use super::cpu::{add, dot, sum, taken, tensor, view, wrong};
-use super::gemm::add_product;
+use super::gemm::{Right, add_product};
+use super::lend::lend;
+use super::simd::kernel;
 use super::{Matrix, Params, Scalar, TensorError, values};
 
 /// The weights of a long short-term memory (Hochreiter and Schmidhuber 1997); the gates stand in the order input, forget,
@@ -47,27 +50,32 @@ pub fn lstm<T: Tape<f32, Cpu>>(
         return Err(TensorError::of(format!("{rows} rows of inputs for {batch} states of {} numbers", start.shape().1)));
     }
     let steps = rows / batch;
-    let (of_x, of_start) = (values(&x), values(&start));
-    let (input, hidden, bias) = (values(weights.input), values(weights.hidden), values(weights.bias));
     let mut gates = Vec::with_capacity(rows * 4 * units);
-    (0..rows).for_each(|_| gates.extend_from_slice(&bias));
-    add_product(view(&of_x, rows, inputs)?, view(&input, inputs, 4 * units)?, &mut gates);
+    (0..rows).for_each(|_| gates.extend_from_slice(lend(weights.bias)));
+    let input = view(lend(weights.input), inputs, 4 * units)?;
+    add_product(view(lend(&x), rows, inputs)?, input, &mut gates);
     // What came before each step stands one step earlier: the start, then the outcome of every step.
     let mut states = vec![0.0; (steps + 1) * batch * units];
     let mut cells = vec![0.0; (steps + 1) * batch * units];
-    for (row, start) in of_start.chunks_exact(2 * units).enumerate() {
+    for (row, start) in lend(&start).chunks_exact(2 * units).enumerate() {
         let (state, cell) = start.split_at(units);
         states[row * units..(row + 1) * units].copy_from_slice(state);
         cells[row * units..(row + 1) * units].copy_from_slice(cell);
     }
     let block = batch * units;
-    for (step, gates) in gates.chunks_exact_mut(4 * block).enumerate() {
-        let (before, after) = states.split_at_mut((step + 1) * block);
-        let (before, after) = (&before[step * block..], &mut after[..block]);
-        add_product(view(before, batch, units)?, view(&hidden, units, 4 * units)?, gates);
-        let (old, new) = cells.split_at_mut((step + 1) * block);
-        gate(gates, &old[step * block..], &mut new[..block], after, units);
-    }
+    let hidden = Right::new(view(lend(weights.hidden), units, 4 * units)?);
+    let shares = share(&mut gates, 4 * units, batch).into_iter().zip(share(&mut states, units, batch));
+    let shares: Vec<_> = shares.zip(share(&mut cells, units, batch)).collect();
+    shares.into_par_iter().for_each(|((gates, mut states), mut cells)| {
+        for (step, gates) in gates.into_iter().enumerate() {
+            let ([.., before], [after, ..]) = states.split_at_mut(step + 1) else { continue };
+            let ([.., old], [new, ..]) = cells.split_at_mut(step + 1) else { continue };
+            if let Ok(before) = view(before, before.len() / units, units) {
+                hidden.add_to(before, gates);
+            }
+            gate(gates, old, new, after, units);
+        }
+    });
     let out = states[block..].to_vec();
 
     let (x, tape) = x.split_tape();
@@ -78,39 +86,51 @@ pub fn lstm<T: Tape<f32, Cpu>>(
     let (w_input, w_hidden, w_bias) = (weights.input.clone(), weights.hidden.clone(), weights.bias.clone());
     tape.add_backward_op(move |gradients| {
         let mut delta = taken(gradients, &of)?;
-        let hidden = view(&hidden, units, 4 * units).map_err(wrong)?;
-        let mut to_cell = vec![0.0; block];
-        for step in (0..steps).rev() {
-            let gates = &mut gates[step * 4 * block..(step + 1) * 4 * block];
-            let (old, new) = cells.split_at((step + 1) * block);
-            ungate(gates, &old[step * block..], &new[..block], &delta[step * block..(step + 1) * block], &mut to_cell, units);
-            let gates = view(gates, batch, 4 * units).map_err(wrong)?;
-            match step.checked_sub(1) {
-                Some(before) => add_product(gates, hidden.t(), &mut delta[before * block..step * block]),
-                None => {
-                    let mut to_state = vec![0.0; block];
-                    add_product(gates, hidden.t(), &mut to_state);
-                    let back = gradients.get_or_alloc_mut(&start)?;
-                    let parts = to_state.chunks_exact(units).zip(to_cell.chunks_exact(units));
-                    for (back, (state, cell)) in back.chunks_exact_mut(2 * units).zip(parts) {
-                        add(&mut back[..units], state);
-                        add(&mut back[units..], cell);
-                    }
+        let (mut to_cell, mut to_state) = (vec![0.0; block], vec![0.0; block]);
+        let hidden = Right::new(view(lend(&w_hidden), units, 4 * units).map_err(wrong)?.reversed_axes());
+        let shares = share(&mut gates, 4 * units, batch).into_iter().zip(share(&mut delta, units, batch));
+        let ends = share(&mut to_cell, units, batch).into_iter().zip(share(&mut to_state, units, batch));
+        let shares: Vec<_> = shares.zip(ends).enumerate().collect();
+        shares.into_par_iter().for_each(|(index, ((gates, mut delta), (to_cell, to_state)))| {
+            let (Some(to_cell), Some(to_state)) = (to_cell.into_iter().next(), to_state.into_iter().next()) else { return };
+            let own = |step: usize| step * block + index * SHARE * units..step * block + index * SHARE * units + to_cell.len();
+            let owns: Vec<_> = (0..=steps).map(own).collect();
+            for (step, gates) in gates.into_iter().enumerate().rev() {
+                ungate(gates, &cells[owns[step].clone()], &cells[owns[step + 1].clone()], delta[step], to_cell, units);
+                if let Ok(gates) = view(gates, gates.len() / (4 * units), 4 * units) {
+                    hidden.add_to(gates, if step > 0 { &mut *delta[step - 1] } else { &mut *to_state });
                 }
             }
+        });
+        let back = gradients.get_or_alloc_mut(&start)?;
+        let parts = to_state.chunks_exact(units).zip(to_cell.chunks_exact(units));
+        for (back, (state, cell)) in back.chunks_exact_mut(2 * units).zip(parts) {
+            add(&mut back[..units], state);
+            add(&mut back[units..], cell);
         }
         let sums = gradients.get_or_alloc_mut(&w_bias)?;
         gates.chunks_exact(4 * units).for_each(|row| add(sums, row));
         let gates = view(&gates, rows, 4 * units).map_err(wrong)?;
         let before = view(&states[..rows * units], rows, units).map_err(wrong)?;
         add_product(before.t(), gates, gradients.get_or_alloc_mut(&w_hidden)?);
-        let of_x = view(&of_x, rows, inputs).map_err(wrong)?;
-        add_product(of_x.t(), gates, gradients.get_or_alloc_mut(&w_input)?);
-        let input = view(&input, inputs, 4 * units).map_err(wrong)?;
+        add_product(view(lend(&x), rows, inputs).map_err(wrong)?.t(), gates, gradients.get_or_alloc_mut(&w_input)?);
+        let input = view(lend(&w_input), inputs, 4 * units).map_err(wrong)?;
         add_product(gates, input.t(), gradients.get_or_alloc_mut(&x)?);
         Ok(())
     });
     Ok(out.put_tape(tape))
+}
+
+/// Sequences that go through their steps together, on one thread.
+const SHARE: usize = 24;
+
+/// The rows of each share of a batch, step by step.
+fn share(numbers: &mut [f32], width: usize, batch: usize) -> Vec<Vec<&mut [f32]>> {
+    let mut shares: Vec<Vec<&mut [f32]>> = (0..batch.div_ceil(SHARE)).map(|_| Vec::new()).collect();
+    for step in numbers.chunks_exact_mut((batch * width).max(1)) {
+        shares.iter_mut().zip(step.chunks_mut(SHARE * width)).for_each(|(share, rows)| share.push(rows));
+    }
+    shares
 }
 
 /// The state after one step, batch × 2 units, for inputs of batch × inputs and the state before, batch × 2 units.
@@ -133,46 +153,50 @@ pub fn lstm_step(weights: &Lstm<'_>, x: &Matrix<Cpu>, state: &Matrix<Cpu>) -> Re
     tensor(x, batch, 2 * units, rows.flat_map(|(state, cell)| [state, cell].concat()).collect())
 }
 
-/// Turns the sums that reach the gates of one step into their values, and gives the new cells and states.
-fn gate(gates: &mut [f32], old: &[f32], new: &mut [f32], after: &mut [f32], units: usize) {
-    let rows = gates.chunks_exact_mut(4 * units).zip(old.chunks_exact(units));
-    let outs = new.chunks_exact_mut(units).zip(after.chunks_exact_mut(units));
-    for ((gates, old), (new, after)) in rows.zip(outs) {
-        let (input_forget, rest) = gates.split_at_mut(2 * units);
-        let (candidate, output) = rest.split_at_mut(units);
-        input_forget.iter_mut().for_each(|x| *x = sigmoid(*x));
-        candidate.iter_mut().for_each(|x| *x = tanh(*x));
-        output.iter_mut().for_each(|x| *x = sigmoid(*x));
-        let (input, forget) = input_forget.split_at(units);
-        for ((((new, old), input), forget), candidate) in new.iter_mut().zip(old).zip(input).zip(forget).zip(&*candidate) {
-            *new = forget * old + input * candidate;
-        }
-        for ((after, new), output) in after.iter_mut().zip(&*new).zip(&*output) {
-            *after = output * tanh(*new);
+kernel! {
+    /// Turns the sums that reach the gates of one step into their values, and gives the new cells and states.
+    fn gate<'a>(gates: &'a mut [f32], old: &'a [f32], new: &'a mut [f32], after: &'a mut [f32], units: usize) {
+        let rows = gates.chunks_exact_mut(4 * units).zip(old.chunks_exact(units));
+        let outs = new.chunks_exact_mut(units).zip(after.chunks_exact_mut(units));
+        for ((gates, old), (new, after)) in rows.zip(outs) {
+            let (input_forget, rest) = gates.split_at_mut(2 * units);
+            let (candidate, output) = rest.split_at_mut(units);
+            input_forget.iter_mut().for_each(|x| *x = sigmoid(*x));
+            candidate.iter_mut().for_each(|x| *x = tanh(*x));
+            output.iter_mut().for_each(|x| *x = sigmoid(*x));
+            let (input, forget) = input_forget.split_at(units);
+            for ((((new, old), input), forget), candidate) in new.iter_mut().zip(old).zip(input).zip(forget).zip(&*candidate) {
+                *new = forget * old + input * candidate;
+            }
+            for ((after, new), output) in after.iter_mut().zip(&*new).zip(&*output) {
+                *after = output * tanh(*new);
+            }
         }
     }
 }
 
-/// Turns the values of the gates of one step into the gradients of the sums that reached them, and `to_cell` from the
-/// gradient of the new cells into that of the old ones.
-fn ungate(gates: &mut [f32], old: &[f32], new: &[f32], delta: &[f32], to_cell: &mut [f32], units: usize) {
-    let rows = gates.chunks_exact_mut(4 * units).zip(old.chunks_exact(units)).zip(new.chunks_exact(units));
-    for (((gates, old), new), (delta, to_cell)) in rows.zip(delta.chunks_exact(units).zip(to_cell.chunks_exact_mut(units))) {
-        let (input, rest) = gates.split_at_mut(units);
-        let (forget, rest) = rest.split_at_mut(units);
-        let (candidate, output) = rest.split_at_mut(units);
-        for (((delta, to_cell), output), new) in delta.iter().zip(to_cell.iter_mut()).zip(output).zip(new) {
-            let (o, squashed) = (*output, tanh(*new));
-            *to_cell += delta * o * (1.0 - squashed * squashed);
-            *output = delta * squashed * o * (1.0 - o);
-        }
-        let pairs = input.iter_mut().zip(forget).zip(candidate).zip(to_cell.iter_mut()).zip(old);
-        for ((((input, forget), candidate), to_cell), old) in pairs {
-            let (i, f, g, c) = (*input, *forget, *candidate, *to_cell);
-            *input = c * g * i * (1.0 - i);
-            *forget = c * old * f * (1.0 - f);
-            *candidate = c * i * (1.0 - g * g);
-            *to_cell = c * f;
+kernel! {
+    /// Turns the values of the gates of one step into the gradients of the sums that reached them, and `to_cell` from the
+    /// gradient of the new cells into that of the old ones.
+    fn ungate<'a>(gates: &'a mut [f32], old: &'a [f32], new: &'a [f32], delta: &'a [f32], to_cell: &'a mut [f32], units: usize) {
+        let rows = gates.chunks_exact_mut(4 * units).zip(old.chunks_exact(units)).zip(new.chunks_exact(units));
+        for (((gates, old), new), (delta, to_cell)) in rows.zip(delta.chunks_exact(units).zip(to_cell.chunks_exact_mut(units))) {
+            let (input, rest) = gates.split_at_mut(units);
+            let (forget, rest) = rest.split_at_mut(units);
+            let (candidate, output) = rest.split_at_mut(units);
+            for (((delta, to_cell), output), new) in delta.iter().zip(to_cell.iter_mut()).zip(output).zip(new) {
+                let (o, squashed) = (*output, tanh(*new));
+                *to_cell += delta * o * (1.0 - squashed * squashed);
+                *output = delta * squashed * o * (1.0 - o);
+            }
+            let pairs = input.iter_mut().zip(forget).zip(candidate).zip(to_cell.iter_mut()).zip(old);
+            for ((((input, forget), candidate), to_cell), old) in pairs {
+                let (i, f, g, c) = (*input, *forget, *candidate, *to_cell);
+                *input = c * g * i * (1.0 - i);
+                *forget = c * old * f * (1.0 - f);
+                *candidate = c * i * (1.0 - g * g);
+                *to_cell = c * f;
+            }
         }
     }
 }

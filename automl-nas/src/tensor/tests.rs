@@ -175,6 +175,33 @@ fn steps_of_an_lstm_are_the_lstm_and_its_numbers_are_those_of_the_equations() {
 }
 
 #[test]
+fn an_lstm_is_that_of_pytorch() {
+    // benches/peers/oracle.py: states, and gradients of inputs, input weights, hidden weights, biases.
+    let expected = [
+        [0.135_007, 0.059_211, 0.157_115, -0.135_233, -0.149_316],
+        [0.210_563, 0.069_618, -0.110_968, 0.109_479, 0.030_895],
+        [-0.025_199, 0.003_964, -0.026_273, -0.014_937, 0.050_119],
+        [-0.006_068, 0.003_699, 0.000_887, -0.004_32, -0.003_155],
+        [-0.020_784, -0.035_346, -0.007_013, -0.041_939, -0.015_207],
+    ];
+    let numbers = |count: usize, seed: usize| -> Vec<f32> {
+        (0..count).map(|index| ((index * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0).collect()
+    };
+    let of = |rows, columns, seed| matrix(&Cpu::default(), rows, columns, numbers(rows * columns, seed)).unwrap();
+    let operands = [of(18, 4, 4), of(4, 20, 1), of(5, 20, 2), of(1, 20, 3)];
+    let start = matrix(&Cpu::default(), 3, 10, vec![0.0; 30]).unwrap();
+    let cells = sequence::Lstm { input: &operands[1], hidden: &operands[2], bias: &operands[3] };
+    let out = sequence::lstm(&cells, record(operands[0].clone()), record(start)).unwrap();
+    let mut found = vec![values(&out)];
+    let mut gradients = backward(sequence::with_gradient(out, 0.0, numbers(90, 7)).unwrap()).unwrap();
+    found.extend(operands.iter().map(|operand| sequence::gradient(&mut gradients, operand).unwrap()));
+    for (found, expected) in found.iter().zip(&expected) {
+        let some: Vec<f32> = (0..5).map(|index| found[index * (found.len() - 1) / 4]).collect();
+        close(&some, expected);
+    }
+}
+
+#[test]
 fn the_gradients_of_sequence_operations_are_their_slopes() {
     let lengths = [3, 1];
     check(&[random(4, 3, 1)], |operands| weighed(sequence::gather(record(operands[0].clone()), &[2, 0, 2]).unwrap()));

@@ -304,6 +304,16 @@ pub(super) fn flatten<D: NnDevice>(r: &mut Recorder<D>, x: &Image<D>) -> Result<
     r.apply(&x.tensor, |x| x.try_reshape_like(&(batch, channels * height * width)).map_err(TensorError::of))
 }
 
+/// See [`super::ImageDevice::unflatten`].
+pub(super) fn unflatten<D: NnDevice>(r: &mut Recorder<D>, x: &Matrix<D>, shape: [usize; 4]) -> Result<Image<D>, TensorError> {
+    let [batch, channels, height, width] = shape;
+    if *x.shape() != (batch, channels * height * width) {
+        return Err(TensorError::of(format!("a matrix of {:?} is no batch of images of {shape:?}", x.shape())));
+    }
+    let tensor = r.apply(x, |x| x.try_reshape_like(&(batch, channels, height, width)).map_err(TensorError::of))?;
+    Ok(Image { tensor, slot: None })
+}
+
 /// See [`super::ImageDevice::weigh`].
 pub(super) fn weigh<D: NnDevice>(r: &mut Recorder<D>, x: &Image<D>, factors: Vec<f32>) -> Result<Scalar<D>, TensorError> {
     let factors = Image::new(x.device(), x.shape(), factors)?.tensor;

@@ -17,6 +17,20 @@ pub trait ImageDevice: NnDevice {
         compose::conv(r, x, weight, spec)
     }
 
+    /// The same of `max(x, 0)`, which is then no image of its own.
+    ///
+    /// # Errors
+    /// [`TensorError`] where the sizes do not fit.
+    fn relu_conv(
+        r: &mut Recorder<Self>,
+        x: &Image<Self>,
+        weight: &Matrix<Self>,
+        spec: &ConvSpec,
+    ) -> Result<Image<Self>, TensorError> {
+        let x = Self::relu(r, x)?;
+        Self::conv(r, &x, weight, spec)
+    }
+
     /// The maximum of each window.
     ///
     /// # Errors
@@ -109,6 +123,14 @@ pub trait ImageDevice: NnDevice {
         compose::flatten(r, x)
     }
 
+    /// Rows as images of a shape, the inverse of [`ImageDevice::flatten`].
+    ///
+    /// # Errors
+    /// [`TensorError`] where the sizes do not fit.
+    fn unflatten(r: &mut Recorder<Self>, x: &Matrix<Self>, shape: [usize; 4]) -> Result<Image<Self>, TensorError> {
+        compose::unflatten(r, x, shape)
+    }
+
     /// `Σ factor · number`, with a factor for each number of the images: a loss of the caller's own, whose gradient the
     /// factors are.
     ///
@@ -141,7 +163,16 @@ impl ImageDevice for dfdx::tensor::Cuda {}
 
 impl ImageDevice for Cpu {
     fn conv(r: &mut Recorder<Cpu>, x: &Image<Cpu>, weight: &Matrix<Cpu>, spec: &ConvSpec) -> Result<Image<Cpu>, TensorError> {
-        kernels::conv(r, x, weight, spec)
+        kernels::conv(r, x, weight, spec, false)
+    }
+
+    fn relu_conv(
+        r: &mut Recorder<Cpu>,
+        x: &Image<Cpu>,
+        weight: &Matrix<Cpu>,
+        spec: &ConvSpec,
+    ) -> Result<Image<Cpu>, TensorError> {
+        kernels::conv(r, x, weight, spec, true)
     }
 
     fn max_pool(r: &mut Recorder<Cpu>, x: &Image<Cpu>, spec: &PoolSpec) -> Result<Image<Cpu>, TensorError> {
@@ -189,6 +220,10 @@ impl ImageDevice for Cpu {
 
     fn flatten(r: &mut Recorder<Cpu>, x: &Image<Cpu>) -> Result<Matrix<Cpu>, TensorError> {
         kernels::flatten(r, x)
+    }
+
+    fn unflatten(r: &mut Recorder<Cpu>, x: &Matrix<Cpu>, shape: [usize; 4]) -> Result<Image<Cpu>, TensorError> {
+        kernels::unflatten(r, x, shape)
     }
 
     fn weigh(r: &mut Recorder<Cpu>, x: &Image<Cpu>, factors: Vec<f32>) -> Result<Scalar<Cpu>, TensorError> {

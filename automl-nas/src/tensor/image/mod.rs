@@ -12,6 +12,8 @@
 mod compose;
 mod device;
 mod kernels;
+#[cfg(test)]
+mod oracle;
 mod recorder;
 #[cfg(test)]
 mod tests;

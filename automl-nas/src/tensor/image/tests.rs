@@ -149,6 +149,27 @@ fn convolutions_have_the_gradient_of_their_slope() {
 }
 
 #[test]
+fn a_convolution_of_what_is_positive_is_a_relu_before_it() {
+    for (shape, outputs, spec) in convolutions() {
+        let places = shape[1] / spec.groups * spec.kernel[0] * spec.kernel[1];
+        let case = || Case::new([shape], [[outputs, places]]);
+        let twice = |r: &mut Recording, images: &[Image<Cpu>], weights: &[Matrix<Cpu>]| {
+            let sum = Cpu::relu_conv(r, &images[0], &weights[0], &spec)?;
+            let other = Cpu::relu_conv(r, &images[0], &weights[0], &spec)?;
+            Cpu::add(r, &[&sum, &other])
+        };
+        let composed = |r: &mut Recording, images: &[Image<Cpu>], weights: &[Matrix<Cpu>]| {
+            let x = compose::relu(r, &images[0])?;
+            let sum = compose::conv(r, &x, &weights[0], &spec)?;
+            compose::add(r, &[&sum, &sum])
+        };
+        let ((_, kernel, out), (_, composition, other)) = (case().run(&twice, false), case().run(&composed, true));
+        close(&out.values(), &other.values());
+        kernel.iter().zip(&composition).for_each(|(a, b)| close(a, b));
+    }
+}
+
+#[test]
 fn pools_have_the_gradient_of_their_slope() {
     let specs = [(3, 1, 1), (3, 2, 1), (2, 2, 0), (1, 2, 0), (3, 1, 0), (5, 3, 2)];
     for (kernel, stride, padding) in specs {

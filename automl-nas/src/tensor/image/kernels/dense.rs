@@ -12,7 +12,7 @@ const RUN: usize = 512;
 const PARTS: usize = 16;
 
 /// The outputs of a batch.
-pub(super) fn forward(x: &[f32], weight: &[f32], g: &Geometry) -> Vec<f32> {
+pub(super) fn forward(x: &[f32], weight: &[f32], g: &Geometry, relu: bool) -> Vec<f32> {
     let planes = Planes::new(g, RUN);
     let (inputs, outputs, taps) = (g.channels / g.groups, g.outputs / g.groups, g.taps());
     let groups: Vec<(Packed, Vec<usize>)> = (0..g.groups)
@@ -26,7 +26,7 @@ pub(super) fn forward(x: &[f32], weight: &[f32], g: &Geometry) -> Vec<f32> {
     let (in_size, out_size) = (g.channels * g.plane(), g.outputs * g.out_plane());
     let parts = out.par_chunks_mut(planes.samples * out_size).zip(x.par_chunks(planes.samples * in_size));
     parts.for_each(|(out, x)| {
-        let laid = lay_inputs(&planes, g, x);
+        let laid = lay_inputs(&planes, g, x, relu);
         let stride = planes.run().next_multiple_of(COLUMNS);
         let mut made = vec![0.0; if planes.plain() { 0 } else { outputs * stride }];
         for (group, (weights, starts)) in groups.iter().enumerate() {
@@ -47,7 +47,13 @@ pub(super) fn forward(x: &[f32], weight: &[f32], g: &Geometry) -> Vec<f32> {
 }
 
 /// Adds the gradients of the weights and, where it is asked for, of the inputs.
-pub(super) fn backward(x: &[f32], delta: &[f32], weight: &[f32], g: &Geometry, to_weight: &mut [f32], to_x: Option<&mut [f32]>) {
+pub(super) fn backward(
+    [x, delta, weight]: [&[f32]; 3],
+    g: &Geometry,
+    relu: bool,
+    to_weight: &mut [f32],
+    to_x: Option<&mut [f32]>,
+) {
     let planes = Planes::new(g, RUN);
     let (inputs, outputs, taps) = (g.channels / g.groups, g.outputs / g.groups, g.taps());
     // For each group and phase: the weights that reach the phase, and where their outputs start.
@@ -77,7 +83,7 @@ pub(super) fn backward(x: &[f32], delta: &[f32], weight: &[f32], g: &Geometry, t
         let mut to_weight = vec![0.0; weight.len()];
         let run = (planes.samples * in_size, planes.samples * out_size);
         for (index, (x, delta)) in x.chunks(run.0).zip(delta.chunks(run.1)).enumerate() {
-            let laid = lay_inputs(&planes, g, x);
+            let laid = lay_inputs(&planes, g, x, relu);
             let mut deltas = vec![0.0; g.outputs * planes.stride];
             for (output, plane) in deltas.chunks_exact_mut(planes.stride).enumerate() {
                 let own = output * g.out_plane()..(output + 1) * g.out_plane();
@@ -91,7 +97,7 @@ pub(super) fn backward(x: &[f32], delta: &[f32], weight: &[f32], g: &Geometry, t
             }
             let Some(to_x) = &mut to_x else { continue };
             let to_x = &mut to_x[index * run.0..][..x.len()];
-            input_gradient(&planes, g, &back, &deltas, to_x);
+            input_gradient(&planes, g, &back, &deltas, relu.then_some(x), to_x);
         }
         to_weight
     };
@@ -103,10 +109,17 @@ pub(super) fn backward(x: &[f32], delta: &[f32], weight: &[f32], g: &Geometry, t
     gradients.iter().for_each(|part| crate::tensor::cpu::add(to_weight, part));
 }
 
-/// Adds the gradient of the inputs of one run.
-fn input_gradient(planes: &Planes, g: &Geometry, back: &[Vec<(Packed, Vec<usize>)>], deltas: &[f32], to_x: &mut [f32]) {
+/// Adds the gradient of the inputs of one run, with a mask only where that is positive.
+fn input_gradient(
+    planes: &Planes,
+    g: &Geometry,
+    back: &[Vec<(Packed, Vec<usize>)>],
+    deltas: &[f32],
+    mask: Option<&[f32]>,
+    to_x: &mut [f32],
+) {
     let (inputs, in_size) = (g.channels / g.groups, g.channels * g.plane());
-    if planes.plain() && planes.phases.len() == 1 && g.padding == [0, 0] && g.out == g.size {
+    if mask.is_none() && planes.plain() && planes.phases.len() == 1 && g.padding == [0, 0] && g.out == g.size {
         for (phases, to_x) in back.iter().zip(to_x.chunks_exact_mut(inputs * g.plane())) {
             if let [(weights, starts)] = phases.as_slice() {
                 product(weights, deltas, starts, Target { numbers: to_x, stride: g.plane(), columns: g.plane(), add: true });
@@ -120,20 +133,27 @@ fn input_gradient(planes: &Planes, g: &Geometry, back: &[Vec<(Packed, Vec<usize>
         for (phase, (weights, starts)) in phases.iter().enumerate() {
             product(weights, deltas, starts, Target { numbers: &mut made, stride, columns: planes.run(), add: false });
             for (input, made) in made.chunks_exact(stride).enumerate() {
-                let own = (group * inputs + input) * g.plane();
-                planes.lift(made, phase, to_x.chunks_exact_mut(in_size).map(|to_x| &mut to_x[own..own + g.plane()]));
+                let own = (group * inputs + input) * g.plane()..(group * inputs + input + 1) * g.plane();
+                let samples = to_x.chunks_exact_mut(in_size).enumerate().map(|(index, to_x)| {
+                    let mask = mask.and_then(|mask| mask.get(index * in_size..)).map(|mask| &mask[own.clone()]);
+                    (&mut to_x[own.clone()], mask)
+                });
+                planes.lift(made, phase, samples);
             }
         }
     }
 }
 
 /// All channels of some samples, laid out phase by phase.
-fn lay_inputs(planes: &Planes, g: &Geometry, x: &[f32]) -> Vec<f32> {
+fn lay_inputs(planes: &Planes, g: &Geometry, x: &[f32], relu: bool) -> Vec<f32> {
     let phases = planes.phases.len();
     let mut laid = vec![0.0; g.channels * phases * planes.stride];
     for (index, plane) in laid.chunks_exact_mut(planes.stride).enumerate() {
         let own = index / phases * g.plane()..(index / phases + 1) * g.plane();
         planes.lay(plane, index % phases, x.chunks_exact(g.channels * g.plane()).map(|x| &x[own.clone()]));
+    }
+    if relu {
+        laid.iter_mut().for_each(|x| *x = x.max(0.0));
     }
     laid
 }

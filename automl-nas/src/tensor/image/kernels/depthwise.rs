@@ -16,7 +16,7 @@ pub(super) const LANES: usize = 8;
 pub(super) const STEP: usize = BLOCK * LANES;
 
 /// The outputs of a batch.
-pub(super) fn forward(x: &[f32], weight: &[f32], g: &Geometry) -> Vec<f32> {
+pub(super) fn forward(x: &[f32], weight: &[f32], g: &Geometry, relu: bool) -> Vec<f32> {
     let planes = Planes::new(g, 1);
     let (multiple, taps) = (g.outputs / g.groups, g.taps());
     let mut out = vec![0.0; g.batch * g.outputs * g.out_plane()];
@@ -25,6 +25,9 @@ pub(super) fn forward(x: &[f32], weight: &[f32], g: &Geometry) -> Vec<f32> {
         let (mut laid, mut made) = (Laid::new(&planes), vec![0.0; room(&planes)]);
         for (channel, x) in x.chunks_exact(g.plane()).enumerate() {
             laid.lay(&planes, x);
+            if relu {
+                laid.rectify();
+            }
             for output in channel * multiple..(channel + 1) * multiple {
                 weighted_sums(&laid.numbers, &laid.starts, &weight[output * taps..(output + 1) * taps], &mut made);
                 let own = &mut out[output * g.out_plane()..(output + 1) * g.out_plane()];
@@ -36,7 +39,13 @@ pub(super) fn forward(x: &[f32], weight: &[f32], g: &Geometry) -> Vec<f32> {
 }
 
 /// Adds the gradients of the weights and, where it is asked for, of the inputs.
-pub(super) fn backward(x: &[f32], delta: &[f32], weight: &[f32], g: &Geometry, to_weight: &mut [f32], to_x: Option<&mut [f32]>) {
+pub(super) fn backward(
+    [x, delta, weight]: [&[f32]; 3],
+    g: &Geometry,
+    relu: bool,
+    to_weight: &mut [f32],
+    to_x: Option<&mut [f32]>,
+) {
     let planes = Planes::new(g, 1);
     let (multiple, taps) = (g.outputs / g.groups, g.taps());
     let (in_size, out_size) = (g.channels * g.plane(), g.outputs * g.out_plane());
@@ -48,6 +57,9 @@ pub(super) fn backward(x: &[f32], delta: &[f32], weight: &[f32], g: &Geometry, t
         for (index, (x, delta)) in x.chunks_exact(in_size).zip(delta.chunks_exact(out_size)).enumerate() {
             for (channel, x) in x.chunks_exact(g.plane()).enumerate() {
                 laid.lay(&planes, x);
+                if relu {
+                    laid.rectify();
+                }
                 for output in channel * multiple..(channel + 1) * multiple {
                     back.lay(&planes, &delta[output * g.out_plane()..(output + 1) * g.out_plane()]);
                     let own = output * taps..(output + 1) * taps;
@@ -60,7 +72,7 @@ pub(super) fn backward(x: &[f32], delta: &[f32], weight: &[f32], g: &Geometry, t
                     );
                     if let Some(to_x) = &mut to_x {
                         let at = index * in_size + channel * g.plane();
-                        back.lift(&planes, &weight[own], &mut to_x[at..at + g.plane()]);
+                        back.lift(&planes, &weight[own], &mut to_x[at..at + g.plane()], relu.then_some(x));
                     }
                 }
             }
@@ -104,6 +116,11 @@ impl Laid {
             planes.lay(plane, phase, std::iter::once(x));
         }
     }
+
+    /// `max(x, 0)` of what is laid out.
+    fn rectify(&mut self) {
+        self.numbers.iter_mut().for_each(|x| *x = x.max(0.0));
+    }
 }
 
 /// The gradient of a channel's outputs between zeros, and for each phase the places of the kernel that read it and where their
@@ -130,10 +147,10 @@ impl Back {
         planes.lay_outputs(&mut self.numbers, std::iter::once(delta));
     }
 
-    /// Adds the gradient of the channel.
-    pub(super) fn lift(&mut self, planes: &Planes, weight: &[f32], to_x: &mut [f32]) {
+    /// Adds the gradient of the channel, with a mask only where that is positive.
+    pub(super) fn lift(&mut self, planes: &Planes, weight: &[f32], to_x: &mut [f32], mask: Option<&[f32]>) {
         let mut weights = std::mem::take(&mut self.weights);
-        self.lift_with(planes, to_x, |numbers, taps, starts, made| {
+        self.lift_with(planes, to_x, mask, |numbers, taps, starts, made| {
             weights.clear();
             weights.extend(taps.iter().map(|&tap| weight[tap]));
             weighted_sums(numbers, starts, &weights, made);
@@ -147,11 +164,12 @@ impl Back {
         &mut self,
         planes: &Planes,
         to_x: &mut [f32],
+        mask: Option<&[f32]>,
         mut sums: impl FnMut(&[f32], &[usize], &[usize], &mut [f32]),
     ) {
         for (phase, (taps, starts)) in self.phases.iter().enumerate() {
             sums(&self.numbers, taps, starts, &mut self.made);
-            planes.lift(&self.made, phase, std::iter::once(&mut *to_x));
+            planes.lift(&self.made, phase, std::iter::once((&mut *to_x, mask)));
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Sums of images, images beside each other, and windows of them.
 
+use dfdx::shapes::HasShape;
 use dfdx::tensor::{Cpu, TensorFromVec};
 use rayon::prelude::*;
 
+use super::pointwise::zipped;
 use super::{flow, made, room};
 use crate::tensor::cpu::{add as add_to, dot, taken};
 use crate::tensor::image::compose::{alike, joinable, not_empty};
@@ -16,7 +18,11 @@ const BLOCK: usize = 1 << 15;
 /// See [`crate::tensor::image::ImageDevice::add`].
 pub(in crate::tensor::image) fn add(r: &mut Recorder<Cpu>, images: &[&Image<Cpu>]) -> Result<Image<Cpu>, TensorError> {
     let (first, rest) = alike(images)?;
-    let mut sum = lend(&first.tensor).to_vec();
+    let numbers = lend(&first.tensor);
+    let (mut sum, rest) = match rest.split_first() {
+        Some((second, rest)) => (zipped(numbers, lend(&second.tensor), |a, b| a + b), rest),
+        None => (numbers.to_vec(), rest),
+    };
     for image in rest {
         let blocks = sum.par_chunks_mut(BLOCK).zip(lend(&image.tensor).par_chunks(BLOCK));
         blocks.for_each(|(sum, image)| add_to(sum, image));
@@ -44,14 +50,12 @@ pub(in crate::tensor::image) fn concat(r: &mut Recorder<Cpu>, images: &[&Image<C
     let [batch, _, height, width] = first.shape();
     let rows: Vec<usize> = images.iter().map(|image| image.shape()[1] * height * width).collect();
     let row: usize = rows.iter().sum();
-    let mut all = vec![0.0; batch * row];
-    all.par_chunks_exact_mut(row).enumerate().for_each(|(index, mut all)| {
+    let mut all = Vec::with_capacity(batch * row);
+    for index in 0..batch {
         for (image, &own) in images.iter().zip(&rows) {
-            let (part, rest) = std::mem::take(&mut all).split_at_mut(own);
-            part.copy_from_slice(&lend(&image.tensor)[index * own..(index + 1) * own]);
-            all = rest;
+            all.extend_from_slice(&lend(&image.tensor)[index * own..(index + 1) * own]);
         }
-    });
+    }
     let slots: Vec<Option<Slot>> = images.iter().map(|image| image.slot.clone()).collect();
     let channels = images.iter().map(|image| image.shape()[1]).sum();
     let out = made(r, first, [batch, channels, height, width], all, slots.iter().any(Option::is_some))?;
@@ -65,8 +69,13 @@ pub(in crate::tensor::image) fn concat(r: &mut Recorder<Cpu>, images: &[&Image<C
             for (slot, &own) in slots.iter().zip(&rows) {
                 if let Some(slot) = slot {
                     slot.with(|back| {
-                        let back = room(back, batch * own).par_chunks_exact_mut(own);
-                        back.zip(delta.par_chunks_exact(row)).for_each(|(back, delta)| add_to(back, &delta[from..from + own]));
+                        let parts = delta.chunks_exact(row).map(|delta| &delta[from..from + own]);
+                        if back.is_empty() {
+                            back.reserve_exact(batch * own);
+                            parts.for_each(|part| back.extend_from_slice(part));
+                        } else {
+                            back.chunks_exact_mut(own).zip(parts).for_each(|(back, part)| add_to(back, part));
+                        }
                     });
                 }
                 from += own;
@@ -154,6 +163,30 @@ pub(in crate::tensor::image) fn flatten(r: &mut Recorder<Cpu>, x: &Image<Cpu>) -
         r.push(move |gradients| {
             let delta = taken(gradients, &of)?;
             slot.with(|back| flow(back, delta));
+            Ok(())
+        });
+    }
+    Ok(out)
+}
+
+/// See [`crate::tensor::image::ImageDevice::unflatten`].
+pub(in crate::tensor::image) fn unflatten(
+    r: &mut Recorder<Cpu>,
+    x: &Matrix<Cpu>,
+    shape: [usize; 4],
+) -> Result<Image<Cpu>, TensorError> {
+    let [batch, channels, height, width] = shape;
+    if *x.shape() != (batch, channels * height * width) {
+        return Err(TensorError::of(format!("a matrix of {:?} is no batch of images of {shape:?}", x.shape())));
+    }
+    let out = Image::new(x.device(), shape, lend(x).to_vec())?;
+    if !r.records() {
+        return Ok(out);
+    }
+    let (out, x) = (out.tracked(), x.clone());
+    if let Some(of) = out.slot.clone() {
+        r.push(move |gradients| {
+            add_to(gradients.get_or_alloc_mut(&x)?, &of.take());
             Ok(())
         });
     }

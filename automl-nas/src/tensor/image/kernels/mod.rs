@@ -16,7 +16,7 @@ mod pool;
 use dfdx::tensor::Cpu;
 
 pub(super) use conv::conv;
-pub(super) use join::{add, concat, flatten, weigh, window};
+pub(super) use join::{add, concat, flatten, unflatten, weigh, window};
 pub(super) use norm::batch_norm;
 pub(super) use pointwise::{relu, scale_rows};
 pub(super) use pool::{avg_pool, global_average, max_pool};

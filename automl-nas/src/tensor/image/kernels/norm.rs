@@ -53,19 +53,11 @@ pub(in crate::tensor::image) fn batch_norm(
     if let Some(of) = out.slot.clone() {
         let x = x.clone();
         r.push(move |gradients| {
-            let mut delta = of.take();
+            let delta = of.take();
             if delta.is_empty() {
                 return Ok(());
             }
             let numbers = lend(&x.tensor);
-            if relu {
-                let images = delta.par_chunks_exact_mut(channels * plane).zip(numbers.par_chunks_exact(channels * plane));
-                images.for_each(|(delta, x)| {
-                    for ((delta, x), line) in delta.chunks_exact_mut(plane).zip(x.chunks_exact(plane)).zip(&lines) {
-                        delta.iter_mut().zip(x).for_each(|(delta, x)| *delta = if line.at(*x) > 0.0 { *delta } else { 0.0 });
-                    }
-                });
-            }
             // Sums of the gradient, alone and along the normalised numbers.
             let sums: Vec<[f32; 2]> = (0..channels)
                 .into_par_iter()
@@ -74,8 +66,12 @@ pub(in crate::tensor::image) fn batch_norm(
                     for index in 0..batch {
                         let own = (index * channels + channel) * plane..(index * channels + channel + 1) * plane;
                         let (delta, x) = (&delta[own.clone()], &numbers[own]);
-                        plain += f64::from(sum(delta));
-                        along += f64::from(along_centred(delta, x, mean[channel]));
+                        let sums = match relu {
+                            true => sums_of_plane::<true>(delta, x, mean[channel], lines[channel]),
+                            false => sums_of_plane::<false>(delta, x, mean[channel], lines[channel]),
+                        };
+                        plain += f64::from(sums[0]);
+                        along += f64::from(sums[1]);
                     }
                     [plain as f32, along as f32 * inverse[channel]]
                 })
@@ -88,7 +84,7 @@ pub(in crate::tensor::image) fn batch_norm(
             }
             let Some(slot) = &x.slot else { return Ok(()) };
             // dx = factor · (delta - mean of delta - normal · mean of delta · normal), the last two with batch statistics alone.
-            let lines: Vec<[f32; 3]> = (0..channels)
+            let ways: Vec<[f32; 3]> = (0..channels)
                 .map(|channel| {
                     let (factor, share) = (lines[channel].factor, if from_batch { 1.0 / count as f32 } else { 0.0 });
                     let along = -factor * share * sums[channel][1] * inverse[channel];
@@ -100,8 +96,12 @@ pub(in crate::tensor::image) fn batch_norm(
                 let images = delta.par_chunks_exact(channels * plane).zip(numbers.par_chunks_exact(channels * plane));
                 back.zip(images).for_each(|(back, (delta, x))| {
                     let planes = delta.chunks_exact(plane).zip(x.chunks_exact(plane));
-                    for ((back, (delta, x)), [factor, along, offset]) in back.chunks_exact_mut(plane).zip(planes).zip(&lines) {
+                    let ways = ways.iter().zip(&lines);
+                    for ((back, (delta, x)), ([factor, along, offset], line)) in
+                        back.chunks_exact_mut(plane).zip(planes).zip(ways)
+                    {
                         for ((back, delta), x) in back.iter_mut().zip(delta).zip(x) {
+                            let delta = if relu && line.at(*x) <= 0.0 { 0.0 } else { *delta };
                             *back += factor * delta + along * x + offset;
                         }
                     }
@@ -151,12 +151,23 @@ fn squares(values: &[f32], mean: f32) -> f32 {
     lanes.iter().sum::<f32>() + rest.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>()
 }
 
-/// `Σ delta · (x - mean)`.
-fn along_centred(delta: &[f32], x: &[f32], mean: f32) -> f32 {
+/// `Σ delta` and `Σ delta · (x - mean)`, with `RELU` over those numbers alone that it lets through.
+fn sums_of_plane<const RELU: bool>(delta: &[f32], x: &[f32], mean: f32, line: Line) -> [f32; 2] {
+    let passed = |delta: f32, x: f32| if RELU && line.at(x) <= 0.0 { 0.0 } else { delta };
     let ((deltas, delta_rest), (blocks, rest)) = (delta.as_chunks::<16>(), x.as_chunks::<16>());
-    let mut lanes = [0.0_f32; 16];
+    let (mut plain, mut along) = ([0.0_f32; 16], [0.0_f32; 16]);
     for (delta, block) in deltas.iter().zip(blocks) {
-        lanes.iter_mut().zip(delta).zip(block).for_each(|((lane, delta), x)| *lane += delta * (x - mean));
+        for lane in 0..16 {
+            let delta = passed(delta[lane], block[lane]);
+            plain[lane] += delta;
+            along[lane] += delta * (block[lane] - mean);
+        }
     }
-    lanes.iter().sum::<f32>() + delta_rest.iter().zip(rest).map(|(delta, x)| delta * (x - mean)).sum::<f32>()
+    let mut sums = [plain.iter().sum::<f32>(), along.iter().sum::<f32>()];
+    for (delta, x) in delta_rest.iter().zip(rest) {
+        let delta = passed(*delta, *x);
+        sums[0] += delta;
+        sums[1] += delta * (x - mean);
+    }
+    sums
 }

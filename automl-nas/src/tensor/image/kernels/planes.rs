@@ -90,21 +90,31 @@ impl Planes {
         }
     }
 
-    /// Adds one phase to a channel of some samples.
-    pub(super) fn lift<'a>(&self, plane: &[f32], phase: usize, samples: impl Iterator<Item = &'a mut [f32]>) {
+    /// Adds one phase to a channel of some samples; with a mask only where that is positive.
+    pub(super) fn lift<'a>(
+        &self,
+        plane: &[f32],
+        phase: usize,
+        samples: impl Iterator<Item = (&'a mut [f32], Option<&'a [f32]>)>,
+    ) {
         let [row_phase, column_phase] = self.phases[phase];
         let (from_row, first_row, count) = self.span(0, row_phase);
         let (from_column, first_column, columns) = self.span(1, column_phase);
-        for (plane, image) in plane.chunks_exact(self.rows * self.width).zip(samples) {
-            let rows = plane.chunks_exact(self.width).skip(first_row).take(count);
-            let images = image.chunks_exact_mut(self.g.size[1]).skip(from_row).step_by(self.g.stride);
-            for (row, image) in rows.zip(images) {
-                let start = from_column.min(image.len());
-                let (from, to) = (&row[first_column..first_column + columns], &mut image[start..]);
-                if self.g.stride == 1 {
-                    to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
-                } else {
-                    to.iter_mut().step_by(self.g.stride).zip(from).for_each(|(to, from)| *to += from);
+        if columns == 0 {
+            return;
+        }
+        let stride = self.g.stride;
+        for (plane, (image, mask)) in plane.chunks_exact(self.rows * self.width).zip(samples) {
+            for (index, row) in plane.chunks_exact(self.width).skip(first_row).take(count).enumerate() {
+                let at = (from_row + index * stride) * self.g.size[1] + from_column;
+                let (from, to) = (&row[first_column..first_column + columns], &mut image[at..]);
+                match mask {
+                    None if stride == 1 => to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
+                    None => to.iter_mut().step_by(stride).zip(from).for_each(|(to, from)| *to += from),
+                    Some(mask) => {
+                        let masked = to.iter_mut().zip(&mask[at..]).step_by(stride).zip(from);
+                        masked.for_each(|((to, mask), from)| *to += if *mask > 0.0 { *from } else { 0.0 });
+                    }
                 }
             }
         }

@@ -59,7 +59,9 @@ pub(in crate::tensor::image) fn max_pool(
                     let of = delta.chunks_exact(g.out_plane()).zip(places.chunks_exact(room_of_places));
                     for (to_x, (delta, places)) in to_x.chunks_exact_mut(g.plane()).zip(of) {
                         back.lay(&planes, delta);
-                        back.lift_with(&planes, to_x, |delta, taps, starts, made| chosen_sums(delta, places, taps, starts, made));
+                        back.lift_with(&planes, to_x, None, |delta, taps, starts, made| {
+                            chosen_sums(delta, places, taps, starts, made)
+                        });
                     }
                 });
             });
@@ -148,7 +150,7 @@ pub(in crate::tensor::image) fn avg_pool(
                         let shares = delta.iter().zip(&shares);
                         shared.iter_mut().zip(shares).for_each(|(shared, (delta, share))| *shared = delta * share);
                         back.lay(&planes, &shared);
-                        back.lift(&planes, &ones, to_x);
+                        back.lift(&planes, &ones, to_x, None);
                     }
                 });
             });
