@@ -4,14 +4,16 @@
 //! folds, at last the best candidates joined, each fitted on all rows where the time allows that. None of them is ever beyond the
 //! limits to the time of a prediction and to the size of the file, but for the constant.
 
+mod second_layer;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use automl_core::{Alone, Cancel, Evaluation, Evaluator, Genotype, Observer, Trial};
-use automl_ops::ensemble::{Candidates, Ensemble};
+use automl_core::{Alone, Cancel, Deadline, Evaluation, Evaluator, Genotype, Observer, Trial};
+use automl_ops::ensemble::{self, Candidates, Ensemble};
 use automl_ops::evaluator::score;
 use automl_ops::limits::{Limits, Measures};
 use automl_ops::pipeline::{Pipeline, Shared};
@@ -40,7 +42,40 @@ pub struct Keeper {
     members: usize,
     /// What the file holds before anything is found.
     first: Final,
+    /// When the search ends, and the run.
+    ends: Option<Ends>,
     best: Arc<Mutex<Best>>,
+}
+
+/// The end of a search, moved so that the time behind it suffices for the final model, and not much more.
+#[derive(Clone)]
+pub struct Ends {
+    /// When the search ends.
+    pub search: Deadline,
+    /// When the final model is to be there.
+    pub run: Instant,
+    /// The most time that is kept for it.
+    pub most: Duration,
+    /// The most time of that for a second layer.
+    pub stacking: Duration,
+}
+
+/// The least time that is kept for the final model: what runs has to stop, and files have to be written.
+const LEAST: Duration = Duration::from_millis(400);
+
+impl Ends {
+    /// A search that so far leaves the most time that may be left: so much, and so much for a second layer.
+    pub fn new(run: Instant, most: Duration, stacking: Duration) -> Self {
+        let most = most.max(LEAST) + stacking;
+        Self { search: run.checked_sub(most).unwrap_or(run).into(), run, most, stacking }
+    }
+
+    /// Leaves so many seconds.
+    fn leave(&self, seconds: f64) {
+        let needed =
+            Duration::try_from_secs_f64(seconds).unwrap_or(self.most).saturating_add(LEAST + self.stacking).min(self.most);
+        self.search.move_to(self.run.checked_sub(needed).unwrap_or(self.run));
+    }
 }
 
 #[derive(Default)]
@@ -63,6 +98,13 @@ struct Kept {
     bytes: usize,
     /// Whether the final model may have it fitted on all rows.
     whole: bool,
+}
+
+impl Kept {
+    /// What a fit on all rows is expected to take: a little longer than on all folds but one, together with its predictions.
+    fn refit_seconds(&self) -> f64 {
+        1.5 * self.seconds / self.validated.folds.len().max(1) as f64
+    }
 }
 
 impl Best {
@@ -94,10 +136,16 @@ impl Keeper {
     ///
     /// # Errors
     /// Where the file cannot be written.
-    pub fn start(table: &TabularEvaluator, seed: u64, out: PathBuf, members: usize) -> Result<Self, CliError> {
+    pub fn start(
+        table: &TabularEvaluator,
+        seed: u64,
+        out: PathBuf,
+        members: usize,
+        ends: Option<Ends>,
+    ) -> Result<Self, CliError> {
         let first = if out.exists() { Final::Unchanged } else { Final::Constant };
         let (training, metric, limits, base) = (table.training().clone(), table.metric(), table.limits(), table.base());
-        let keeper = Self { training, metric, limits, base, seed, out, members, first, best: Arc::default() };
+        let keeper = Self { training, metric, limits, base, seed, out, members, first, ends, best: Arc::default() };
         if first == Final::Constant {
             Model::constant(keeper.about(None), &keeper.training.y)
                 .write(&keeper.out)
@@ -177,6 +225,15 @@ impl Keeper {
         self.best.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has the search end as late as the final model of what is kept now allows.
+    fn leave_time(&self, best: &Best) {
+        let (Some(ends), Some(first)) = (&self.ends, best.kept.first()) else { return };
+        let refits: f64 = best.kept.iter().map(Kept::refit_seconds).sum();
+        let (rows, folds) = (first.validated.rows.len(), first.validated.pipelines.len());
+        let select = ensemble::seconds(rows, self.training.y.width(), best.kept.len(), 1 + folds);
+        ends.leave(refits + select);
+    }
+
     /// Writes the models of the best candidate's folds, but seldom enough that writing takes little of the time.
     fn write_folds(&self, best: &mut Best) {
         let (true, Some(first)) = (best.stale, best.kept.first()) else { return };
@@ -212,17 +269,21 @@ impl Keeper {
     ///
     /// # Errors
     /// Where the file cannot be written.
-    pub fn finish(&self, deadline: Option<Instant>, cancel: &Cancel, seed: u64) -> Result<Made, CliError> {
+    pub fn finish(&self, deadline: Option<Instant>, cancel: &Cancel, evaluation: &Evaluations<'_>) -> Result<Made, CliError> {
         let token = cancel.child(deadline);
         let mut kept = std::mem::take(&mut self.lock().kept);
+        let floor = self.stack(&mut kept, &token, evaluation);
         loop {
-            let Some(made) = self.make(&kept, deadline, &token, seed) else { return Ok(Made::nothing(Final::Unchanged)) };
+            let Some(made) = self.make(&kept, deadline, &token, evaluation.seed) else {
+                return Ok(Made::nothing(Final::Unchanged));
+            };
             let (made, model, culprit) = made;
             if self.fits(&model) {
                 model.write(&self.out).map_err(|error| self.unwritten(&error))?;
                 let model_size = std::fs::metadata(&self.out).map_or(0, |file| file.len()) as f64;
                 let measures = made.measures.map(|measures| Measures { model_size, ..measures });
-                return Ok(Made { measures, model: Some(model), ..made });
+                let score = self.worse(made.score, floor);
+                return Ok(Made { score, measures, model: Some(model), ..made });
             }
             // On all rows it takes more than it did on a fold: the largest member gives the model of a fold, or goes.
             match kept.get_mut(culprit).filter(|kept| kept.whole) {
@@ -313,14 +374,21 @@ impl Keeper {
 
     /// The candidate on all rows; none where the time is too short for that, or the model too large.
     fn refit(&self, candidate: &Kept, deadline: Option<Instant>, token: &Cancel, seed: u64) -> Option<Pipeline> {
-        // All rows take a little longer than all folds but one do together with their predictions.
-        let expected = 1.5 * candidate.seconds / candidate.validated.folds.len() as f64;
+        let expected = candidate.refit_seconds();
         if !candidate.whole || deadline.is_some_and(|deadline| Instant::now() + Duration::from_secs_f64(expected) >= deadline) {
             return None;
         }
         let fitted = Pipeline::fit_on(&candidate.genotype, &self.training.data(), seed, token, &Shared::nothing());
         fitted.ok().filter(|_| !token.is_cancelled())
     }
+}
+
+/// How candidates are evaluated that are made after the search.
+pub struct Evaluations<'a> {
+    /// As in the study: what is fitted again is what the search saw.
+    pub seed: u64,
+    /// What judges, where a second layer is to be tried.
+    pub second_layer: Option<&'a dyn Evaluator>,
 }
 
 /// Members, and how good they are together.
@@ -385,6 +453,7 @@ impl Observer for Keeper {
                 let score = trial.metrics.get(self.metric.name()).copied();
                 let kept = Kept { loss, score, genotype, validated, seconds: trial.seconds, bytes, whole: true };
                 best.add(kept, self.members, self.room() as usize);
+                self.leave_time(&best);
             }
         }
         self.write_folds(&mut best);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use automl_core::{Evaluation, Objective, Observer, State, Trial};
+use automl_core::{Deadline, Evaluation, Objective, Observer, State, Trial};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output;
@@ -35,7 +35,7 @@ pub struct Plan {
     /// The first objective.
     pub objective: Objective,
     /// When the search ends.
-    pub deadline: Option<Instant>,
+    pub deadline: Option<Deadline>,
     /// After how many trials it ends.
     pub trials: Option<u64>,
 }
@@ -93,8 +93,8 @@ fn line(plan: &Plan, seen: &Seen) -> String {
         None => "no result yet".to_owned(),
     };
     let of = plan.trials.map(|trials| format!("/{trials}")).unwrap_or_default();
-    let left = plan.deadline.map(|deadline| {
-        let left = deadline.saturating_duration_since(Instant::now()).as_secs();
+    let left = plan.deadline.as_ref().map(|deadline| {
+        let left = deadline.at().saturating_duration_since(Instant::now()).as_secs();
         format!("  {} left", crate::duration::format(Duration::from_secs(left)))
     });
     format!("{best}  trials {}{of}  failures {}{}", seen.trials, seen.failed, left.unwrap_or_default())

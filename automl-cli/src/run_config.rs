@@ -31,6 +31,9 @@ pub struct RunConfig {
     /// Candidates that the final model may join, at most, a quarter of them with the same estimator at the end; 1: the best alone.
     #[serde(default = "ensemble")]
     pub ensemble: usize,
+    /// Whether a second layer of estimators on what the members say is tried after the search, in up to a tenth of the time.
+    #[serde(default)]
+    pub stacking: bool,
     /// Where the best model goes, for evaluators that train one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out: Option<PathBuf>,

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use automl_core::study::{Ended, seed_of};
-use automl_core::{Budget, Cancel, Evaluator, Journal, Objective, SearchSpace, State, Study, Trial};
+use automl_core::{Budget, Cancel, Deadline, Evaluator, Journal, Objective, SearchSpace, State, Study, Trial};
 use automl_ops::limits::Measures;
 use automl_ops::pipeline::CacheStats;
 use automl_ops::{Metric, PipelineSpace, TabularEvaluator, leak};
 
 use crate::error::CliError;
-use crate::keeper::{Final, Keeper, Made};
+use crate::keeper::{Ends, Evaluations, Final, Keeper, Made};
 use crate::memory;
 use crate::output;
 use crate::progress::{Plan, Progress};
@@ -23,6 +23,8 @@ use crate::signals::Signals;
 pub const JOURNAL: &str = "journal.jsonl";
 /// Name of the resolved config in a run directory.
 pub const CONFIG: &str = "run.toml";
+/// The most time that is kept for the final model, beside a tenth of the limit.
+const MOST: Duration = Duration::from_secs(30);
 /// Time kept free at the very end for writing the model.
 const WRITING: Duration = Duration::from_millis(200);
 
@@ -156,8 +158,16 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     let objectives = built.evaluator.objectives();
     let strategy = config.strategy.build(built.space.clone(), &objectives)?;
     let end = limit.map(|limit| start + limit);
+    let mut deadline = end.map(Deadline::from);
     let mut keeper = match (&built.table, &config.out) {
-        (Some(table), Some(out)) => Some(Keeper::start(table, config.seed, out.clone(), config.ensemble)?),
+        (Some(table), Some(out)) => {
+            let ends = limit.zip(end).map(|(limit, end)| {
+                let most = (limit / 10).min(MOST);
+                Ends::new(end, most, if config.stacking { limit / 10 } else { Duration::ZERO })
+            });
+            deadline = ends.as_ref().map(|ends| ends.search.clone());
+            Some(Keeper::start(table, config.seed, out.clone(), config.ensemble, ends)?)
+        }
         _ => None,
     };
     // Made late, so that a run that cannot begin leaves nothing behind.
@@ -166,17 +176,12 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         Some((journal, trials)) => (Some(journal), trials),
         None => (open(run_dir.as_deref(), &config)?, BTreeMap::new()),
     };
-    let reserve = match (limit, &keeper) {
-        (Some(limit), Some(_)) => (limit / 10).clamp(WRITING, Duration::from_secs(30)),
-        _ => Duration::ZERO,
-    };
-    let deadline = end.map(|end| end - reserve);
 
     // As the study seeds its evaluations: models that are fitted again are those of the search.
     let evaluation_seed = seed_of(config.seed, "evaluate", 0);
     if let (Some(keeper), false) = (&mut keeper, recorded.is_empty()) {
         // No more than half of the time: a resumed search is to find something, too.
-        let half = deadline.map(|deadline| Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2);
+        let half = deadline.as_ref().map(|deadline| Instant::now() + deadline.at().saturating_duration_since(Instant::now()) / 2);
         let cancel = signals.token().child(half);
         keeper.recall(&recorded, built.evaluator.as_ref(), evaluation_seed, config.study.trial_time(), &cancel);
     }
@@ -192,7 +197,7 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     study.recorded = recorded;
     study.budget = Budget {
         trials: config.study.trials,
-        deadline,
+        deadline: deadline.clone(),
         patience: config.study.patience,
         target: config.study.target.and_then(|target| Some(objectives.first()?.loss(target))),
         trial_time: config.study.trial_time(),
@@ -200,6 +205,8 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         reserved,
         racing: config.study.racing,
     };
+    // A front of several objectives is told with its candidates.
+    study.lean = objectives.len() == 1;
     study.memory_probe = Some(Box::new(memory::used));
     let plan = Plan { objective: first(&objectives)?, deadline, trials: config.study.trials };
     let progress = Progress::start(plan, quiet);
@@ -215,8 +222,12 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         let interrupted = signals.token().is_cancelled();
         let until = if interrupted { Some(Instant::now() + Duration::from_secs(1)) } else { end.map(|end| end - WRITING) };
         let cancel = if interrupted { Cancel::new() } else { signals.token().clone() };
-        built.table.iter().for_each(|table| table.release());
-        let found = keeper.finish(until, &cancel, evaluation_seed)?;
+        // A second layer begins with what the candidates have learnt.
+        let second_layer = (config.stacking && !interrupted).then_some(built.evaluator.as_ref());
+        if second_layer.is_none() {
+            built.table.iter().for_each(|table| table.release());
+        }
+        let found = keeper.finish(until, &cancel, &Evaluations { seed: evaluation_seed, second_layer })?;
         if let (Some(table), Some(model)) = (&built.table, &found.model) {
             measured = table.measured_predict_time(model, &cancel.child(until));
             if let (Some(chosen_by), Some(honest), Final::Ensemble { .. }) = (found.chosen_by, found.score, found.what)

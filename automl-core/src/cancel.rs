@@ -4,8 +4,37 @@
 //! the study (and the command line above it) creates tokens with a deadline: nothing else reads a clock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A moment at which work ends, and which its owner may move while the work goes on. Clones are moved together.
+#[derive(Clone, Debug)]
+pub struct Deadline {
+    start: Instant,
+    /// Nanoseconds from `start` on.
+    after: Arc<AtomicU64>,
+}
+
+impl Deadline {
+    /// The moment as it stands now.
+    pub fn at(&self) -> Instant {
+        self.start + Duration::from_nanos(self.after.load(Ordering::Relaxed))
+    }
+
+    /// Moves it; what lies before the moment at which the deadline was made counts as that moment.
+    pub fn move_to(&self, moment: Instant) {
+        let after = moment.saturating_duration_since(self.start).as_nanos();
+        self.after.store(u64::try_from(after).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+impl From<Instant> for Deadline {
+    fn from(moment: Instant) -> Self {
+        let deadline = Self { start: Instant::now().min(moment), after: Arc::default() };
+        deadline.move_to(moment);
+        deadline
+    }
+}
 
 /// A token that tells long-running work to end. Cheap to clone; clones share their flag.
 ///
@@ -13,7 +42,7 @@ use std::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
     flag: Arc<AtomicBool>,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     parent: Option<Arc<Cancel>>,
 }
 
@@ -25,6 +54,11 @@ impl Cancel {
 
     /// A child that is cancelled with `self`, or on its own, or at `deadline`.
     pub fn child(&self, deadline: Option<Instant>) -> Self {
+        self.until(deadline.map(Deadline::from))
+    }
+
+    /// As [`Cancel::child`], with a deadline that may be moved.
+    pub fn until(&self, deadline: Option<Deadline>) -> Self {
         Self { flag: Arc::default(), deadline, parent: Some(Arc::new(self.clone())) }
     }
 
@@ -34,7 +68,7 @@ impl Cancel {
     pub fn share(&self, parts: usize) -> Self {
         let now = Instant::now();
         let each = |deadline: Instant| deadline.saturating_duration_since(now).mul_f64(0.7 / parts.max(1) as f64);
-        self.child(self.deadline.map(|deadline| now + each(deadline)))
+        self.child(self.deadline.as_ref().map(|deadline| now + each(deadline.at())))
     }
 
     /// Raises the flag: `self`, its clones and its children are cancelled from now on.
@@ -47,7 +81,7 @@ impl Cancel {
     pub fn is_cancelled(&self) -> bool {
         self.flag.load(Ordering::Relaxed)
             || self.parent.as_ref().is_some_and(|parent| parent.is_cancelled())
-            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+            || self.deadline.as_ref().is_some_and(|deadline| Instant::now() >= deadline.at())
     }
 }
 
@@ -88,7 +122,7 @@ mod tests {
     fn a_share_ends_well_before_the_whole() {
         let now = Instant::now();
         let whole = Cancel::new().child(Some(now + Duration::from_secs(1_000)));
-        let share = whole.share(2).deadline.unwrap();
+        let share = whole.share(2).deadline.unwrap().at();
         assert!(share > now + Duration::from_secs(300) && share < now + Duration::from_secs(400));
         assert!(Cancel::new().share(3).deadline.is_none());
         whole.cancel();
@@ -98,5 +132,19 @@ mod tests {
     #[test]
     fn a_deadline_in_the_past_cancels() {
         assert!(Cancel::new().child(Some(Instant::now())).is_cancelled());
+    }
+
+    #[test]
+    fn a_deadline_that_is_moved_takes_its_tokens_along() {
+        let (now, far) = (Instant::now(), Duration::from_secs(1_000));
+        let deadline = Deadline::from(now + far);
+        let token = Cancel::new().until(Some(deadline.clone()));
+        let child = token.child(None);
+        assert!(!child.is_cancelled());
+        deadline.move_to(now);
+        assert!(child.is_cancelled() && token.is_cancelled());
+        deadline.move_to(now + 2 * far);
+        assert!(!child.is_cancelled());
+        assert_eq!(deadline.at(), now + 2 * far);
     }
 }

@@ -24,7 +24,7 @@ pub mod study;
 pub mod trial;
 pub mod vocabulary;
 
-pub use cancel::{Cancel, Stopwatch};
+pub use cancel::{Cancel, Deadline, Stopwatch};
 pub use error::{Error, Result};
 pub use evaluator::{Alone, Direction, EvalContext, Evaluation, Evaluator, EvaluatorConfig, Objective, Price, Stop};
 pub use genotype::{Genotype, Node, Params, Value};

@@ -18,8 +18,16 @@ const DRAWS: usize = 40;
 const PATIENCE: usize = 6;
 /// Rows that a selection looks at, at most; it takes every second, third … row of more.
 const ROWS: usize = 10_000;
+/// Seconds that the loss of a blend takes a number of it, about.
+const CELL: f64 = 8e-9;
 /// Powers of the class frequencies that are tried as factors.
 const POWERS: [f64; 6] = [0.0, -0.25, -0.5, -0.75, -1.0, 0.25];
+
+/// Seconds that so many selections are expected to take, of so many candidates on so many rows, `width` numbers each.
+pub fn seconds(rows: usize, width: usize, candidates: usize, selections: usize) -> f64 {
+    let cells = (rows.min(ROWS) * width) as f64;
+    CELL * cells * (DRAWS * candidates * selections) as f64
+}
 
 /// The members' weights, and what becomes of their mean.
 #[derive(Clone, Debug, PartialEq)]

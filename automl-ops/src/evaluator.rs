@@ -53,6 +53,9 @@ struct Fold {
     part: Part,
     /// Features of the rows held out.
     held: Frame,
+    /// Their target, and how much they count.
+    truth: Target,
+    weights: Option<Vec<f32>>,
     rows: Vec<u32>,
     /// Tells the fold's rows from all others.
     key: u64,
@@ -258,7 +261,15 @@ impl TabularEvaluator {
                 kept = part.into_iter().filter_map(|index| kept.get(index as usize).copied()).collect();
             }
             let key = StableHash::new("fold").number(self.training.fingerprint).number(seed).number(fidelity.to_bits());
-            Fold { part: data.take(&kept), held: x.take(&held), rows: held, key: key.number(index as u64).finish() }
+            let (truth, weights) = (y.take(&held), data.weights.map(|weights| take_weights(weights, &held)));
+            Fold {
+                part: data.take(&kept),
+                held: x.take(&held),
+                truth,
+                weights,
+                rows: held,
+                key: key.number(index as u64).finish(),
+            }
         };
         held.into_iter().filter(|held| !held.is_empty() && held.len() < rows).enumerate().map(fold).collect()
     }
@@ -303,6 +314,16 @@ impl TabularEvaluator {
         Ok(FittedFold { pipeline, predictions, cut })
     }
 
+    /// Whether a draw of folds is so cheap that it is seen through to its end: the mean over all of it decides a race better than
+    /// that over its first fold, and what would be saved is about what asking for the next candidate takes.
+    fn is_cheap(&self, genotype: &Genotype, fidelity: f64) -> bool {
+        let repeats = match self.splits {
+            Splits::Folds { repeats, .. } => repeats as f64,
+            Splits::Holdout { .. } => 1.0,
+        };
+        self.price(genotype, fidelity).is_some_and(|price| price.seconds / repeats < CHEAP)
+    }
+
     fn objective(&self) -> Objective {
         Goal::Metric(self.metric).objective()
     }
@@ -312,6 +333,9 @@ impl TabularEvaluator {
         score(metric, &self.training.y.take(rows), predictions, weights.as_deref())
     }
 }
+
+/// Expected seconds of a draw of folds that no race cuts short. Arithmetic, so that it is the same in each run.
+const CHEAP: f64 = 0.01;
 
 /// Bytes for shared work: twice the features, with a floor that small tables can use and a ceiling.
 fn cache_bytes(training: &Training) -> usize {
@@ -373,6 +397,7 @@ impl Evaluator for TabularEvaluator {
         let mut found =
             Validated { pipelines: Vec::new(), predictions: Vec::new(), rows: Vec::new(), folds: Vec::new(), measures };
         let (mut by_fold, mut cut, mut covered) = (Vec::new(), 0, 0);
+        let whole_draw = self.is_cheap(genotype, cx.fidelity());
         let mut left = folds.as_slice();
         while !left.is_empty() {
             // As many at once as there are threads, so that a candidate that falls behind is given up early.
@@ -384,10 +409,12 @@ impl Evaluator for TabularEvaluator {
                     found.measures.model_size = pipeline.file_bytes() as f64;
                     self.within(found.measures + self.base())?;
                 }
-                if let Ok(score) = self.score(self.metric, &fold.rows, &predictions) {
+                if let Ok(score) = score(self.metric, &fold.truth, &predictions, fold.weights.as_deref()) {
                     let told = cx.report(found.folds.len() as u64, &[self.objective().loss(score)]);
                     // With the last fold done, nothing is left to stop.
-                    if found.folds.len() + 1 < folds.len() {
+                    let last = found.folds.len() + 1 == folds.len();
+                    let in_draw = whole_draw && covered + fold.rows.len() < self.training.rows();
+                    if !(last || in_draw && matches!(told, Err(Stop::Pruned(_)))) {
                         told?;
                     }
                     by_fold.push(score);

@@ -23,6 +23,7 @@ pub mod pipeline;
 pub mod portfolio;
 pub mod space;
 pub mod split;
+pub mod stacking;
 pub mod state;
 pub mod table;
 mod tabular;

@@ -8,7 +8,7 @@ pub fn weight(operator: &str) -> f64 {
     WEIGHTS.iter().find(|(name, _)| *name == operator).map_or(1.0, |(_, weight)| *weight)
 }
 
-const WEIGHTS: [(&str, f64); 70] = [
+const WEIGHTS: [(&str, f64); 71] = [
     // Estimators.
     ("gradient_boosting", 5.0),
     ("random_forest", 2.0),
@@ -48,6 +48,8 @@ const WEIGHTS: [(&str, f64); 70] = [
     ("date_parts", 0.6),
     ("text_tfidf", 1.0),
     ("row_statistics", 0.2),
+    // Only where rows are curves.
+    ("row_curve", 2.0),
     ("impute", 4.0),
     ("iterative_impute", 0.4),
     ("knn_impute", 0.3),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use automl_core::hash::StableHash;
 use automl_core::space::sample;
-use automl_core::{Cancel, Node};
+use automl_core::{Alone, Cancel, EvalContext, Node};
 use automl_core::{Direction, Evaluation, Evaluator, EvaluatorConfig, Genotype, Stop};
 use automl_ops::evaluator::{Validated, score};
 use automl_ops::frame::{Column, Frame, Values};
@@ -179,6 +179,49 @@ fn folds_drawn_again_only_tell_how_good_a_model_is() {
         assert!(rows.iter().copied().eq(0..80), "each draw holds out every row once");
     }
     assert!(thrice.rows[80..160] != once.rows, "no draw is like another");
+}
+
+/// Says that a candidate has lost whenever it is asked.
+struct Lost {
+    alone: Alone,
+    reports: u64,
+}
+
+impl EvalContext for Lost {
+    fn seed(&self) -> u64 {
+        self.alone.seed
+    }
+
+    fn fidelity(&self) -> f64 {
+        self.alone.fidelity
+    }
+
+    fn cancel(&self) -> &Cancel {
+        &self.alone.cancel
+    }
+
+    fn report(&mut self, step: u64, _: &[f64]) -> Result<(), Stop> {
+        assert_eq!(step, self.reports);
+        self.reports += 1;
+        Err(Stop::Pruned("lost".into()))
+    }
+}
+
+#[test]
+fn a_race_cuts_no_draw_of_folds_that_costs_next_to_nothing() {
+    let evaluator = evaluator(Task::Classification, None, Validation::Kfold { folds: 4, repeats: 3 }, 1);
+    let reports = |genotype: &Genotype| {
+        let mut context = Lost { alone: Alone { seed: SEED, fidelity: 1.0, cancel: Cancel::new() }, reports: 0 };
+        assert!(matches!(evaluator.evaluate(genotype, &mut context), Err(Stop::Pruned(_))));
+        context.reports
+    };
+    assert_eq!(reports(&genotype("gaussian_nb")), 4, "one draw");
+    let mut dear = genotype("gradient_boosting");
+    if let Some(last) = dear.nodes.last_mut() {
+        last.params.insert("rounds".into(), 1_000.into());
+    }
+    assert!(evaluator.price(&dear, 1.0).unwrap().seconds / 3.0 > 0.01);
+    assert_eq!(reports(&dear), 1);
 }
 
 fn refused(task: Task, metric: Option<Metric>, validation: Validation) -> String {

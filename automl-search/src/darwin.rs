@@ -13,7 +13,7 @@
 //! The evolution is [`GraphEvolution`] with all its plugins, the surrogates are those of [`Bayes`](crate::Bayes). On a space that
 //! is no space of graphs, the whole of it is tuned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use automl_core::rand::{Rng, RngExt};
@@ -61,6 +61,10 @@ impl Default for Darwin {
 const DRAWS: usize = 60;
 /// Samples that a surrogate learns from: the latest.
 const SAMPLES: usize = 200;
+/// Trials told after which what will hardly be tuned any more is forgotten: an hour on a small table tells hundreds of thousands.
+const CLEAN: usize = 5_000;
+/// Graphs that are remembered then, the best.
+const REMEMBERED: usize = 100;
 /// Expected seconds of a trial below which a guided proposal is not worth its own time.
 const CHEAP: f64 = 0.05;
 
@@ -78,7 +82,7 @@ plugin! {
                 free[point] = true;
             }
             let (config, told) = (self.clone(), Told::new(space));
-            Ok(Box::new(Running { config, evolution, told, free, trials: Vec::new(), graphs: BTreeMap::new() }))
+            Ok(Box::new(Running { config, evolution, told, free, trials: BTreeMap::new(), next: 0, graphs: BTreeMap::new() }))
         }
     }
 }
@@ -89,14 +93,16 @@ struct Running {
     told: Told,
     /// By point, whether it is a hyperparameter.
     free: Vec<bool>,
-    /// What was told at full fidelity.
-    trials: Vec<Sample>,
+    /// What was told at full fidelity and is remembered, by a number that is never used again.
+    trials: BTreeMap<usize, Sample>,
+    next: usize,
     /// The graphs among these.
     graphs: BTreeMap<u64, Graph>,
 }
 
 struct Sample {
     id: u64,
+    hash: u64,
     genotype: Genotype,
     /// As a model learns it, where there is one objective.
     loss: f64,
@@ -118,7 +124,7 @@ struct Graph {
 impl Running {
     /// A proposal that tunes one of the best graphs; none where there is nothing to tune, or nothing new.
     fn tune(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Option<Proposal>> {
-        let complete = self.trials.iter().filter(|sample| sample.complete);
+        let complete = self.trials.values().filter(|sample| sample.complete);
         let scalar = Scalar::draw(complete.map(|sample| sample.losses.as_slice()), rng);
         let loss = |sample: &Sample| match &scalar {
             Some(scalar) if sample.complete => scalar.loss(&sample.losses),
@@ -133,7 +139,7 @@ impl Running {
         best.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         best.truncate(self.config.graphs);
         let Some(&(_, at, graph)) = best.get(rng.random_range(0..best.len().max(1))) else { return Ok(None) };
-        let champion = &self.trials[at];
+        let champion = &self.trials[&at];
         let space = self.told.space.as_ref();
         let base = space.trace(&champion.genotype)?;
         let is_cheap = ask.prices.price(&champion.genotype, 1.0).is_some_and(|price| price.seconds < CHEAP);
@@ -151,7 +157,7 @@ impl Running {
 
     /// The best loss of a graph, and the place of its sample.
     fn champion<'a>(&self, graph: &'a Graph, loss: &dyn Fn(&Sample) -> f64) -> (f64, usize, &'a Graph) {
-        let losses = graph.samples.iter().map(|&at| (loss(&self.trials[at]), at));
+        let losses = graph.samples.iter().map(|&at| (loss(&self.trials[&at]), at));
         let (best, at) = losses.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((graph.best, graph.at));
         (best, at, graph)
     }
@@ -175,11 +181,11 @@ impl Running {
         // The best sample is always among them.
         let used = graph.samples.iter().copied().enumerate().filter(|(rank, at)| *rank >= skip || *at == champion);
         let mut observations = Vec::new();
-        for sample in used.filter_map(|(_, at)| self.trials.get(at)) {
+        for sample in used.filter_map(|(_, at)| self.trials.get(&at)) {
             let trace = space.trace(&sample.genotype)?;
             observations.push(Observation { id: sample.id, trace, loss: loss(sample), complete: sample.complete });
         }
-        let own = skeleton(&self.trials[champion].genotype);
+        let own = skeleton(&self.trials[&champion].genotype);
         let kin = ask.pending.iter().filter(|pending| skeleton(&pending.genotype) == own);
         let pending = kin.map(|pending| space.trace(&pending.genotype)).collect::<Result<Vec<_>>>()?;
         if observations.len() >= self.config.initial
@@ -189,6 +195,27 @@ impl Running {
             return Ok(found.map(|found| found.genotype));
         }
         scope.draw(rng).map(|genotype| Some(genotype).filter(|genotype| fresh.is(genotype)))
+    }
+
+    /// Keeps the best graphs with their latest samples and their best.
+    fn clean(&mut self) {
+        let mut ranked: Vec<(f64, usize, u64)> =
+            self.graphs.iter().map(|(&skeleton, graph)| (graph.best, graph.at, skeleton)).collect();
+        ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        for &(.., skeleton) in ranked.iter().skip(REMEMBERED) {
+            self.graphs.remove(&skeleton);
+        }
+        for graph in self.graphs.values_mut() {
+            let skip = graph.samples.len().saturating_sub(SAMPLES);
+            let at = graph.at;
+            let mut rank = 0;
+            graph.samples.retain(|&sample| {
+                rank += 1;
+                rank > skip || sample == at
+            });
+        }
+        let kept: BTreeSet<usize> = self.graphs.values().flat_map(|graph| graph.samples.iter().copied()).collect();
+        self.trials.retain(|at, _| kept.contains(at));
     }
 
     fn is_free(&self, point: usize) -> bool {
@@ -220,25 +247,35 @@ impl Strategy for Running {
 
     fn tell(&mut self, trial: &Trial) -> Result<()> {
         self.evolution.tell(trial)?;
-        self.told.tell(trial);
+        let hash = self.told.tell(trial);
         if trial.fidelity != 1.0 || trial.duplicate_of.is_some() {
             return Ok(());
         }
-        let at = self.trials.len();
+        let at = self.next;
+        self.next += 1;
         let graph =
             self.graphs.entry(skeleton(&trial.genotype)).or_insert(Graph { samples: Vec::new(), best: f64::INFINITY, at });
         // Evaluated again, with more effort: the last word counts.
-        graph.samples.retain(|&sample| self.trials[sample].genotype != trial.genotype);
+        graph.samples.retain(|&sample| self.trials[&sample].hash != hash);
         let loss = learnt_loss(trial, graph.best);
         let losses = trial.losses().unwrap_or_default().to_vec();
         let complete = trial.loss().is_some();
-        self.trials.push(Sample { id: trial.id, genotype: trial.genotype.clone(), loss, losses, complete });
+        self.trials.insert(at, Sample { id: trial.id, hash, genotype: trial.genotype.clone(), loss, losses, complete });
         graph.samples.push(at);
-        let complete = graph.samples.iter().copied().filter(|&sample| self.trials[sample].complete);
-        let best = complete.min_by(|&a, &b| self.trials[a].loss.total_cmp(&self.trials[b].loss));
-        (graph.best, graph.at) = best.map_or((f64::INFINITY, at), |best| (self.trials[best].loss, best));
+        let complete = graph.samples.iter().copied().filter(|sample| self.trials[sample].complete);
+        let best = complete.min_by(|a, b| self.trials[a].loss.total_cmp(&self.trials[b].loss));
+        (graph.best, graph.at) = best.map_or((f64::INFINITY, at), |best| (self.trials[&best].loss, best));
+        // With several objectives, any sample may be the best in the next direction.
+        if self.next.is_multiple_of(CLEAN) && losses_of_one(&self.trials) {
+            self.clean();
+        }
         Ok(())
     }
+}
+
+/// Whether there is one objective, as far as is known.
+fn losses_of_one(trials: &BTreeMap<usize, Sample>) -> bool {
+    trials.values().all(|sample| sample.losses.len() <= 1)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Deadline};
 use crate::error::{Error, Result};
 use crate::evaluator::{Evaluation, Evaluator, Stop};
 use crate::genotype::Genotype;
@@ -40,8 +40,8 @@ pub fn seed_of(seed: u64, stream: &str, n: u64) -> u64 {
 pub struct Budget {
     /// This many trials, of whatever fidelity.
     pub trials: Option<u64>,
-    /// At this moment; trials in flight are given up.
-    pub deadline: Option<Instant>,
+    /// At this moment, which an observer may move; trials in flight are given up.
+    pub deadline: Option<Deadline>,
     /// After this many trials in a row without a better one; a trial at less than full fidelity counts as that share of one.
     pub patience: Option<u64>,
     /// Once the first loss of a trial at full fidelity is at most this.
@@ -134,6 +134,9 @@ pub struct Study {
     pub recorded: BTreeMap<u64, Trial>,
     /// Who hears of finished trials.
     pub observers: Vec<Box<dyn Observer>>,
+    /// Whether what was tried and is not the best so far is forgotten once everybody was told of it, but for its outcome: an hour on a
+    /// small table tries hundreds of thousands of candidates. The journal has them all.
+    pub lean: bool,
     /// Tells the bytes that the process uses now; asked while trials run, where the budget bounds the memory.
     pub memory_probe: Option<Box<dyn Fn() -> Option<u64>>>,
 }
@@ -153,6 +156,7 @@ impl Study {
             journal: None,
             recorded: BTreeMap::new(),
             observers: Vec::new(),
+            lean: false,
             memory_probe: None,
         }
     }
@@ -167,7 +171,7 @@ impl Study {
         if ends.trials.is_none() && ends.deadline.is_none() && ends.patience.is_none() {
             return Err(Error::config("budget", "nothing ends this study; set a number of trials, a time limit or a patience"));
         }
-        let token = cancel.child(self.budget.deadline);
+        let token = cancel.until(self.budget.deadline.clone());
         let workers = self.workers.clamp(1, usize::try_from(self.lag).unwrap_or(usize::MAX).saturating_add(1));
         let evaluator = self.evaluator.clone();
         let seed = seed_of(self.seed, "evaluate", 0);
@@ -345,6 +349,7 @@ impl<'scope> Run<'scope> {
             self.study.strategy.tell(trial)?;
             self.racing.tell(trial);
             self.pending.pop_front();
+            self.forget(self.told);
             self.told += 1;
         }
         if self.queue.is_empty() {
@@ -359,6 +364,20 @@ impl<'scope> Run<'scope> {
             self.exhausted = self.queue.is_empty();
         }
         Ok(self.queue.pop_front())
+    }
+
+    /// Lets go of what a study does not need of a trial any more.
+    fn forget(&mut self, id: usize) {
+        if !self.study.lean || id >= self.settled {
+            return;
+        }
+        if let Some(Some(trial)) = self.trials.get_mut(id)
+            && trial.full_loss().is_none_or(|loss| self.best.is_some_and(|best| loss > best))
+        {
+            trial.genotype.nodes = Vec::new();
+            trial.steps = Vec::new();
+            trial.origin = Origin::by("");
+        }
     }
 
     /// The proposal of a trial that was not told yet.

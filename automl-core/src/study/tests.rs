@@ -103,6 +103,23 @@ fn any_number_of_workers_gives_the_same_trials() {
 }
 
 #[test]
+fn a_lean_study_finds_the_same_and_forgets_what_it_needs_no_more() {
+    quiet(|| {
+        let run = |lean| {
+            let mut study = study(2).0;
+            study.lean = lean;
+            study.run(&Cancel::new()).unwrap()
+        };
+        let (whole, lean) = (run(false), run(true));
+        let outcome = |trial: &Trial| (trial.id, trial.state, trial.losses.clone(), trial.duplicate_of, trial.reason.clone());
+        assert!(whole.trials.iter().map(outcome).eq(lean.trials.iter().map(outcome)));
+        assert_eq!(timeless(whole.best().cloned().as_slice()), timeless(lean.best().cloned().as_slice()));
+        let forgotten = lean.trials.iter().filter(|trial| trial.genotype.nodes.is_empty()).count();
+        assert!(forgotten > 80, "{forgotten}");
+    });
+}
+
+#[test]
 fn several_workers_work_and_a_duplicate_is_not_evaluated_again() {
     quiet(|| {
         let (study, evaluator) = study(3);
@@ -184,7 +201,7 @@ fn the_clock_and_the_token_end_a_study_and_keep_what_is_done() {
             study.budget.trials = Some(u64::MAX);
             let cancel = Cancel::new();
             if deadline {
-                study.budget.deadline = Some(Instant::now() + Duration::from_millis(30));
+                study.budget.deadline = Some((Instant::now() + Duration::from_millis(30)).into());
             } else {
                 let cancel = cancel.clone();
                 std::thread::spawn(move || {
@@ -222,7 +239,7 @@ impl Strategy for Ponders {
 fn a_strategy_that_thinks_is_told_when_the_time_is_over() {
     let (mut study, _) = study(1);
     study.strategy = Box::new(Ponders(Climb { space: Some(study.space.clone()), ..Climb::default() }));
-    study.budget.deadline = Some(Instant::now() + Duration::from_millis(200));
+    study.budget.deadline = Some((Instant::now() + Duration::from_millis(200)).into());
     let outcome = study.run(&Cancel::new()).unwrap();
     assert!(matches!(outcome.ended, Ended::Time), "{:?}", outcome.ended);
     assert!(outcome.trials.len() <= 2);

@@ -1,4 +1,5 @@
-//! Logistic regression: binary or multinomial, with an L2 penalty by L-BFGS, or L1 or both by OWL-QN.
+//! Logistic regression: binary or multinomial, with an L2 penalty by L-BFGS, or L1 or both by OWL-QN; two classes with few columns
+//! by Newton's method.
 //!
 //! The columns are standardised before the solver sees them, since L-BFGS needs ten times the steps on badly scaled columns,
 //! and the coefficients are mapped back to the original scale. **The penalty acts on the standardised coefficients**: the
@@ -14,6 +15,7 @@ use super::common::{
 };
 use super::lbfgs::{Limits, minimise};
 use super::logistic_loss::Problem;
+use super::logistic_newton::Binary;
 use super::owlqn;
 use super::scale::Standard;
 
@@ -92,7 +94,10 @@ pub fn fit(
     let mut point = problem.start(codes.len());
     let limits = Limits { max_iter: params.max_iter, tolerance: params.tolerance };
     let eval = |point: &[f64], gradient: &mut [f64]| problem.eval(point, gradient, cancel);
-    let iterations = if params.l1_ratio > 0.0 {
+    let iterations = if outputs == 1 && Binary::serves(&standard.z) {
+        let (l1, l2) = (params.l1_ratio * strength, (1.0 - params.l1_ratio) * strength);
+        Binary { z: &standard.z, index: &index, share: &share, l2, l1 }.minimise(&mut point, &limits, cancel)
+    } else if params.l1_ratio > 0.0 {
         owlqn::minimise(&mut point, outputs * columns, params.l1_ratio * strength, &limits, eval)
     } else {
         minimise(&mut point, &limits, eval)

@@ -45,6 +45,7 @@ mod linalg;
 pub mod linear_svm;
 pub mod logistic;
 mod logistic_loss;
+mod logistic_newton;
 pub mod neighbours;
 pub mod nystroem;
 mod owlqn;

@@ -65,6 +65,7 @@ mod rbf_svm;
 mod recursive_elimination;
 mod ridge;
 mod robust_scale;
+mod row_curve;
 mod row_statistics;
 mod select_by_lasso;
 mod select_by_tree;
