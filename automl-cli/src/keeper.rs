@@ -53,27 +53,30 @@ pub struct Ends {
     /// When the search ends.
     pub search: Deadline,
     /// When the final model is to be there.
-    pub run: Instant,
+    run: Instant,
     /// The most time that is kept for it.
-    pub most: Duration,
+    most: Duration,
+    /// The least time.
+    least: Duration,
     /// The most time of that for a second layer.
-    pub stacking: Duration,
+    stacking: Duration,
 }
 
-/// The least time that is kept for the final model: what runs has to stop, and files have to be written.
+/// The time that is kept for the final model beside what it is expected to take, where a tenth of the limit is not less: what runs has
+/// to stop, and files have to be written.
 const LEAST: Duration = Duration::from_millis(400);
 
 impl Ends {
-    /// A search that so far leaves the most time that may be left: so much, and so much for a second layer.
+    /// A search that so far leaves the most time that may be left: `most` for the final model, and so much for a second layer.
     pub fn new(run: Instant, most: Duration, stacking: Duration) -> Self {
-        let most = most.max(LEAST) + stacking;
-        Self { search: run.checked_sub(most).unwrap_or(run).into(), run, most, stacking }
+        let (least, most) = (most.min(LEAST), most + stacking);
+        Self { search: run.checked_sub(most).unwrap_or(run).into(), run, most, least, stacking }
     }
 
     /// Leaves so many seconds.
     fn leave(&self, seconds: f64) {
         let needed =
-            Duration::try_from_secs_f64(seconds).unwrap_or(self.most).saturating_add(LEAST + self.stacking).min(self.most);
+            Duration::try_from_secs_f64(seconds).unwrap_or(self.most).saturating_add(self.least + self.stacking).min(self.most);
         self.search.move_to(self.run.checked_sub(needed).unwrap_or(self.run));
     }
 }

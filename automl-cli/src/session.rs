@@ -162,7 +162,7 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     let mut keeper = match (&built.table, &config.out) {
         (Some(table), Some(out)) => {
             let ends = limit.zip(end).map(|(limit, end)| {
-                let most = (limit / 10).min(MOST);
+                let most = (limit / 10).clamp(WRITING, MOST);
                 Ends::new(end, most, if config.stacking { limit / 10 } else { Duration::ZERO })
             });
             deadline = ends.as_ref().map(|ends| ends.search.clone());

@@ -62,9 +62,9 @@ const DRAWS: usize = 60;
 /// Samples that a surrogate learns from: the latest.
 const SAMPLES: usize = 200;
 /// Trials told after which what will hardly be tuned any more is forgotten: an hour on a small table tells hundreds of thousands.
-const CLEAN: usize = 5_000;
+const CLEAN: usize = 2_000;
 /// Graphs that are remembered then, the best.
-const REMEMBERED: usize = 100;
+const REMEMBERED: usize = 30;
 /// Expected seconds of a trial below which a guided proposal is not worth its own time.
 const CHEAP: f64 = 0.05;
 
@@ -311,6 +311,28 @@ mod tests {
             assert_ne!(trial.genotype, parent.genotype);
         }
         assert!(trials.iter().any(|trial| trial.origin.by == "heredity_layer"));
+    }
+
+    #[test]
+    fn a_long_search_remembers_the_best_graphs_alone() {
+        let space: Arc<dyn SearchSpace> = Arc::new(pool_space());
+        let free = vec![true; space.points().len()];
+        let config = Darwin::default();
+        let evolution = config.evolution.build(space.clone(), &[]).unwrap();
+        let told = Told::new(space.clone());
+        let mut running = Running { config, evolution, told, free, trials: BTreeMap::new(), next: 0, graphs: BTreeMap::new() };
+        let mut rng = <rand_chacha::ChaCha8Rng as automl_core::rand::SeedableRng>::seed_from_u64(1);
+        let mut best = f64::INFINITY;
+        for id in 0..CLEAN as u64 {
+            let genotype = automl_core::space::sample(space.as_ref(), &mut rng).unwrap();
+            let loss = distance(&genotype);
+            best = best.min(loss);
+            running.tell(&Trial::told(id, Proposal::new(genotype, Origin::by("random")), Some(vec![loss]))).unwrap();
+        }
+        assert!(running.graphs.len() <= REMEMBERED && running.trials.len() <= REMEMBERED * (SAMPLES + 1));
+        assert!(running.graphs.values().any(|graph| graph.best == best && running.trials[&graph.at].loss == best));
+        let ask = Ask::alone(CLEAN as u64, &[]);
+        assert!(running.ask(&ask, &mut rng).is_ok());
     }
 
     #[test]

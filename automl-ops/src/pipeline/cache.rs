@@ -43,6 +43,8 @@ struct Inner {
     queue: BTreeSet<(u64, u64)>,
     /// The priority of the last entry that went: the later an entry comes, the longer it stays.
     floor: f64,
+    /// How many entries hold a column, by its address, and its bytes: what an entry passes on lives on where the entry that made it goes.
+    columns: BTreeMap<usize, (usize, usize)>,
     stats: CacheStats,
 }
 
@@ -76,6 +78,7 @@ impl Cache {
         let mut inner = self.lock();
         inner.entries.clear();
         inner.queue.clear();
+        inner.columns.clear();
         inner.stats.bytes = 0;
     }
 
@@ -98,7 +101,8 @@ impl Cache {
         }
     }
 
-    /// The frames of that key, made from others that do not count: their columns are kept elsewhere.
+    /// The frames of that key, made from another. What keeping them is worth is measured by their own columns; what they pass on
+    /// counts as kept all the same, once for all entries that hold it.
     pub(super) fn frames(
         &self,
         key: u64,
@@ -154,10 +158,10 @@ impl Inner {
     fn insert(&mut self, key: u64, mut entry: Entry, limit: usize) {
         entry.priority = self.floor + worth(entry.seconds, entry.bytes);
         self.queue.insert((entry.priority.to_bits(), key));
-        self.stats.bytes += entry.bytes;
+        self.hold(&entry);
         if let Some(twin) = self.entries.insert(key, entry) {
             self.queue.remove(&(twin.priority.to_bits(), key));
-            self.stats.bytes -= twin.bytes;
+            self.let_go(&twin);
             if let Some(entry) = self.entries.get(&key) {
                 self.queue.insert((entry.priority.to_bits(), key));
             }
@@ -165,7 +169,42 @@ impl Inner {
         while self.stats.bytes > limit {
             let Some((priority, key)) = self.queue.pop_first() else { return };
             self.floor = f64::from_bits(priority);
-            self.stats.bytes -= self.entries.remove(&key).map_or(0, |entry| entry.bytes);
+            if let Some(gone) = self.entries.remove(&key) {
+                self.let_go(&gone);
+            }
+        }
+    }
+
+    fn hold(&mut self, entry: &Entry) {
+        let Work::Frames(frames) = &entry.work else {
+            self.stats.bytes += entry.bytes;
+            return;
+        };
+        self.stats.bytes += SMALL;
+        for column in frames.iter().flat_map(Frame::columns) {
+            let (holders, bytes) = self.columns.entry(Arc::as_ptr(column).addr()).or_insert((0, 0));
+            if *holders == 0 {
+                *bytes = column.bytes();
+                self.stats.bytes += *bytes;
+            }
+            *holders += 1;
+        }
+    }
+
+    fn let_go(&mut self, entry: &Entry) {
+        let Work::Frames(frames) = &entry.work else {
+            self.stats.bytes = self.stats.bytes.saturating_sub(entry.bytes);
+            return;
+        };
+        self.stats.bytes = self.stats.bytes.saturating_sub(SMALL);
+        for column in frames.iter().flat_map(Frame::columns) {
+            let address = Arc::as_ptr(column).addr();
+            let Some((holders, bytes)) = self.columns.get_mut(&address) else { continue };
+            *holders -= 1;
+            if *holders == 0 {
+                self.stats.bytes = self.stats.bytes.saturating_sub(*bytes);
+                self.columns.remove(&address);
+            }
         }
     }
 }
@@ -226,10 +265,26 @@ mod tests {
     }
 
     #[test]
-    fn columns_that_are_passed_on_do_not_count() {
+    fn columns_that_are_passed_on_count_once_and_as_long_as_anybody_holds_them() {
+        let own = |rows: usize| column(rows).columns()[0].bytes();
         let cache = Cache::new(20_000);
-        let from = column(900);
-        cache.frames(1, &from, &Cancel::new(), || Ok(vec![Frame::union([&from, &column(10)])])).unwrap();
-        assert_eq!(cache.stats().bytes, 50);
+        let keep = |key: u64, from: &Frame, frame: Frame| {
+            cache.frames(key, from, &Cancel::new(), || Ok(vec![frame])).unwrap();
+        };
+        let made = column(900);
+        keep(1, &column(1), made.clone());
+        keep(2, &made, made.clone());
+        assert_eq!(cache.stats().bytes, 2 * SMALL + own(900));
+        // A selection of what was made is worth its time though it has no columns of its own; whoever made them goes first.
+        for key in 3..60 {
+            let made = column(900);
+            keep(2 * key, &column(1), made.clone());
+            keep(2 * key + 1, &made, made.clone());
+            assert!(cache.stats().bytes <= 20_000);
+            let alive: usize = cache.lock().columns.values().map(|(_, bytes)| bytes).sum();
+            assert_eq!(cache.stats().bytes, alive + SMALL * cache.lock().entries.len());
+        }
+        cache.clear();
+        assert_eq!(cache.stats().bytes, 0);
     }
 }
