@@ -295,6 +295,13 @@ pub struct Compare {
     /// Value of the objective that counts as its optimum; default the best that any run found.
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub optimum: Option<f64>,
+    /// Tell also after how many queries the objective was this good.
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub target: Option<f64>,
+    /// One table of all configs, whatever they judge by: a row a strategy, a column a config, figures at the last of --at, and the mean rank.
+    /// A config is told by the first --metric that it has, or by its objective.
+    #[arg(long, conflicts_with_all = ["target", "optimum", "out"])]
+    pub matrix: bool,
     /// Runs at once, each on one thread [default: number of cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub threads: Option<u64>,

@@ -111,6 +111,33 @@ fn tables_are_for_people_and_mistakes_are_named() {
     place.run("compare absent.toml").fails(2, &["absent.toml"]);
 }
 
+#[test]
+fn a_matrix_shows_strategies_beside_configs_of_any_objective() {
+    let place = place();
+    place.write("other.toml", &CONFIG.replace("\"valid\"", "\"test\"").replace("[\"test\"]", "[\"valid\"]"));
+    let text = compare(&place, &["other.toml", "--matrix", "--seeds", "6", "--at", "60", "--format", "markdown"]).ok();
+    let rows: Vec<&str> = text.lines().skip(2).collect();
+    assert_eq!(rows[0], "| strategy | macro: valid | other: test | mean rank |", "{text}");
+    assert!(rows[2].starts_with("| regularized_evolution(population=8, sample=4) |") && rows[2].ends_with("| 1.00 |"), "{text}");
+    assert!(rows[3].starts_with("| random |") && rows[3].ends_with("| 2.00 |"), "{text}");
+    let csv = csv_rows(
+        &compare(&place, &["other.toml", "--matrix", "--metric", "test", "--seeds", "6", "--at", "60", "--format", "csv"]).ok(),
+    );
+    let mean = |config: &str| csv.iter().find(|row| row[0] == "random" && row[1] == config).unwrap()[4].parse::<f64>().unwrap();
+    assert_eq!(mean("macro: test"), mean("other: test"), "the same runs, whichever of the two they are judged by");
+    compare(&place, &["other.toml"]).fails(2, &["--matrix"]);
+}
+
+#[test]
+fn the_queries_until_a_target_are_told() {
+    let place = place();
+    let text = compare(&place, &["--seeds", "6", "--trials", "80", "--at", "80", "--target", "60", "--format", "csv"]).ok();
+    let rows = csv_rows(&text);
+    let of = |strategy: &str| rows.iter().find(|row| row[0].starts_with(strategy) && row[1] == "queries until 60").unwrap();
+    let mean = |strategy: &str| of(strategy)[4].parse::<f64>().unwrap();
+    assert!(mean("regularized") < mean("random") && mean("random") <= 80.0, "{text}");
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupt_keeps_the_runs_that_are_whole() {

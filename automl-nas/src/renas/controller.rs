@@ -3,123 +3,25 @@
 //! Tokens of the parent are embedded and read by an LSTM from both ends; one state stands for each token, and one for the
 //! start. The **router** scores each token's state: that is where the change goes. The **answers** score the tokens that could
 //! stand there from the state at that place: the paper's operator mutator, and, since sources are answers like any other, its input
-//! mutator, too. Scores are shaped as `2.5 tanh(score / 5)`, which keeps a softmax over them from closing.
+//! mutator, too. The **critic**, which the paper does not have, says how good it expects a candidate to be: from the mean of its states,
+//! and from a weight for each of its answers, which is what few candidates teach. Scores are shaped as `2.5 tanh(score / 5)`, which keeps a softmax over them from closing.
 
-use automl_core::rand::Rng;
-use automl_core::rand::RngExt;
-
-use super::lstm::{GATES, Lstm, Pass, add_scaled};
+use super::lstm::{Pass, add_scaled};
+use super::weights::{Sizes, Weights};
 use crate::tensor::{dot, tanh};
 
 /// Largest size of a shaped score (Bello et al. 2017), and the temperature that scores are divided by.
 const TANH: f32 = 2.5;
 const TEMPERATURE: f32 = 5.0;
 
-/// Sizes of the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sizes {
-    /// Tokens of the vocabulary, that of the start included.
-    pub tokens: usize,
-    /// Questions of the space if each has an embedding of its own beside that of the answer's token; else 0.
-    pub points: usize,
-    /// Whole mutations that the router can choose instead of a place.
-    pub moves: usize,
-    /// Numbers of an embedding.
-    pub embedding: usize,
-    /// Units of the LSTM, a direction.
-    pub hidden: usize,
-    /// Whether the sequence is read from its end, too.
-    pub bidirectional: bool,
-}
-
-impl Sizes {
-    /// Numbers of a state: both directions side by side.
-    pub fn width(&self) -> usize {
-        self.hidden * if self.bidirectional { 2 } else { 1 }
-    }
-}
-
-/// The weights, or anything of their shape: gradients, and the moments of the optimizer.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Weights {
-    /// Tokens × embedding.
-    pub embedding: Vec<f32>,
-    /// (Start and points) × embedding; empty where points have none.
-    pub points: Vec<f32>,
-    /// Forward, and backward if there is one.
-    pub directions: Vec<Lstm>,
-    /// One a number of a state.
-    pub router: Vec<f32>,
-    /// Moves × state, read from the mean of all states.
-    pub moves: Vec<f32>,
-    /// Tokens × state.
-    pub answers: Vec<f32>,
-    /// One a token.
-    pub biases: Vec<f32>,
-}
-
-impl Weights {
-    pub fn zeros(sizes: &Sizes) -> Self {
-        let zeros = |count: usize| vec![0.0; count];
-        let gates = GATES * sizes.hidden;
-        let direction =
-            || Lstm { input: zeros(sizes.embedding * gates), hidden: zeros(sizes.hidden * gates), bias: zeros(gates) };
-        Self {
-            embedding: zeros(sizes.tokens * sizes.embedding),
-            points: zeros(if sizes.points > 0 { (sizes.points + 1) * sizes.embedding } else { 0 }),
-            directions: (0..sizes.width() / sizes.hidden.max(1)).map(|_| direction()).collect(),
-            router: zeros(sizes.width()),
-            moves: zeros(sizes.moves * sizes.width()),
-            answers: zeros(sizes.tokens * sizes.width()),
-            biases: zeros(sizes.tokens),
-        }
-    }
-
-    /// Normal numbers of this standard deviation.
-    pub fn random(sizes: &Sizes, deviation: f32, rng: &mut dyn Rng) -> Self {
-        let mut weights = Self::zeros(sizes);
-        for (_, values) in weights.each_mut() {
-            values.iter_mut().for_each(|value| *value = deviation * gaussian(rng));
-        }
-        weights
-    }
-
-    /// Every part by its name, in a fixed order.
-    pub fn each(&self) -> Vec<(&'static str, &Vec<f32>)> {
-        let mut parts = vec![("embedding", &self.embedding), ("points", &self.points)];
-        for (names, lstm) in LSTM_NAMES.iter().zip(&self.directions) {
-            parts.extend([(names[0], &lstm.input), (names[1], &lstm.hidden), (names[2], &lstm.bias)]);
-        }
-        parts.extend([("router", &self.router), ("moves", &self.moves), ("answers", &self.answers), ("biases", &self.biases)]);
-        parts
-    }
-
-    /// See [`Weights::each`].
-    pub fn each_mut(&mut self) -> Vec<(&'static str, &mut Vec<f32>)> {
-        let mut parts = vec![("embedding", &mut self.embedding), ("points", &mut self.points)];
-        for (names, lstm) in LSTM_NAMES.iter().zip(&mut self.directions) {
-            parts.extend([(names[0], &mut lstm.input), (names[1], &mut lstm.hidden), (names[2], &mut lstm.bias)]);
-        }
-        let rest = [&mut self.router, &mut self.moves, &mut self.answers, &mut self.biases];
-        parts.extend(["router", "moves", "answers", "biases"].into_iter().zip(rest));
-        parts
-    }
-}
-
-const LSTM_NAMES: [[&str; 3]; 2] =
-    [["forward.input", "forward.hidden", "forward.bias"], ["backward.input", "backward.hidden", "backward.bias"]];
-
-/// A standard normal number (Box and Muller 1958).
-fn gaussian(rng: &mut dyn Rng) -> f32 {
-    let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
-    radius * (std::f32::consts::TAU * rng.random::<f32>()).cos()
-}
+/// An answer as the network reads it: its token, the point that it answers, and the two as a pair.
+pub(super) type Word = [usize; 3];
 
 /// A parent as the network reads it.
 #[derive(Debug)]
 pub(super) struct Encoding {
-    /// Rows of the embeddings that were added up, a step each: the token's and the point's.
-    rows: Vec<[usize; 2]>,
+    /// The start, and the sequence.
+    rows: Vec<Word>,
     x: Vec<f32>,
     passes: Vec<Pass>,
     /// Steps × state.
@@ -169,6 +71,14 @@ impl Decision {
     }
 }
 
+/// Which way decisions about one encoding are pulled: by the gradient of `Σ likelihood · log p(taken) + entropy · entropy`, negated,
+/// so that a step against it makes what was taken likelier.
+pub(super) struct Pull<'a> {
+    pub decisions: &'a [Decision],
+    pub likelihood: f32,
+    pub entropy: f32,
+}
+
 /// The network.
 #[derive(Clone, Debug)]
 pub(super) struct Controller {
@@ -177,13 +87,13 @@ pub(super) struct Controller {
 }
 
 impl Controller {
-    /// Reads a sequence of (token, point); the start is put before it.
-    pub fn encode(&self, sequence: &[(usize, usize)]) -> Encoding {
+    /// Reads a sequence; the start is put before it.
+    pub fn encode(&self, sequence: &[Word]) -> Encoding {
         let width = self.sizes.embedding;
-        let start = (automl_core::vocabulary::START as usize, self.sizes.points);
-        let rows: Vec<[usize; 2]> = std::iter::once(&start).chain(sequence).map(|&(token, point)| [token, point]).collect();
+        let start = [automl_core::vocabulary::START as usize, self.sizes.points, self.sizes.pairs];
+        let rows: Vec<Word> = std::iter::once(&start).chain(sequence).copied().collect();
         let mut x = vec![0.0; rows.len() * width];
-        for (x, [token, point]) in x.chunks_exact_mut(width).zip(&rows) {
+        for (x, [token, point, _]) in x.chunks_exact_mut(width).zip(&rows) {
             add_scaled(x, 1.0, row(&self.weights.embedding, *token, width));
             add_scaled(x, 1.0, row(&self.weights.points, *point, width));
         }
@@ -217,14 +127,27 @@ impl Controller {
         Decision { head, candidates, log_probabilities, squashed, taken: 0 }
     }
 
-    /// Adds the gradient of `Σ likelihood · log p(taken) + entropy · entropy` over decisions about one encoding, negated: a
-    /// step against it makes what was taken likelier.
-    pub fn backward(&self, encoding: &Encoding, decisions: &[Decision], likelihood: f32, entropy: f32, gradients: &mut Weights) {
+    /// What the critic expects of a candidate; 0 without one.
+    pub fn value(&self, encoding: &Encoding) -> f32 {
+        let pair = |[_, _, pair]: &Word| self.weights.pairs.get(*pair).copied().unwrap_or(0.0);
+        dot(&encoding.mean, &self.weights.critic) + encoding.rows.iter().map(pair).sum::<f32>()
+    }
+
+    /// Adds the gradients of all pulls, and of `value` times what the critic expects.
+    pub fn backward(&self, encoding: &Encoding, pulls: &[Pull<'_>], value: f32, gradients: &mut Weights) {
         let width = self.sizes.width();
         let steps = encoding.steps();
         let mut delta = vec![0.0; encoding.states.len()];
-        let mut d_mean = vec![0.0; width];
-        for decision in decisions {
+        let mut d_mean: Vec<f32> = vec![0.0; width];
+        if !gradients.critic.is_empty() {
+            add_scaled(&mut d_mean, value, &self.weights.critic);
+            add_scaled(&mut gradients.critic, value, &encoding.mean);
+            for [_, _, pair] in &encoding.rows {
+                row_mut(&mut gradients.pairs, *pair, 1).iter_mut().for_each(|weight| *weight += value);
+            }
+        }
+        let each = pulls.iter().flat_map(|pull| pull.decisions.iter().map(move |decision| (pull, decision)));
+        for (&Pull { likelihood, entropy, .. }, decision) in each {
             let nats = decision.entropy();
             let numbers = decision.candidates.iter().zip(&decision.log_probabilities).zip(&decision.squashed).enumerate();
             for (index, ((&candidate, &log), squashed)) in numbers {
@@ -262,7 +185,7 @@ impl Controller {
             lstm.backward(&encoding.x, pass, &own, gradients, &mut dx);
         }
         let width = self.sizes.embedding;
-        for (dx, [token, point]) in dx.chunks_exact(width).zip(&encoding.rows) {
+        for (dx, [token, point, _]) in dx.chunks_exact(width).zip(&encoding.rows) {
             add_scaled(row_mut(&mut gradients.embedding, *token, width), 1.0, dx);
             add_scaled(row_mut(&mut gradients.points, *point, width), 1.0, dx);
         }
@@ -285,8 +208,8 @@ mod tests {
 
     use super::*;
 
-    const SIZES: Sizes = Sizes { tokens: 7, points: 4, moves: 2, embedding: 5, hidden: 3, bidirectional: true };
-    const SEQUENCE: [(usize, usize); 4] = [(3, 0), (1, 1), (6, 2), (1, 3)];
+    const SIZES: Sizes = Sizes { tokens: 7, points: 4, pairs: 9, moves: 2, embedding: 5, hidden: 3, bidirectional: true };
+    const SEQUENCE: [Word; 4] = [[3, 0, 1], [1, 1, 4], [6, 2, 5], [1, 3, 8]];
 
     fn controller(sizes: Sizes) -> Controller {
         Controller { sizes, weights: Weights::random(&sizes, 0.7, &mut ChaCha8Rng::seed_from_u64(3)) }
@@ -301,15 +224,17 @@ mod tests {
 
     #[test]
     fn gradients_are_slopes() {
-        for sizes in [SIZES, Sizes { bidirectional: false, points: 0, ..SIZES }] {
+        for sizes in [SIZES, Sizes { bidirectional: false, points: 0, pairs: 0, ..SIZES }] {
             let mut controller = controller(sizes);
             let value = |controller: &Controller| {
-                let decisions = decisions(controller, &controller.encode(&SEQUENCE));
-                decisions.iter().map(|one| f64::from(-0.8 * one.log_probability() - 0.3 * one.entropy())).sum::<f64>()
+                let encoding = controller.encode(&SEQUENCE);
+                let along = |one: &Decision| f64::from(-0.8 * one.log_probability() - 0.3 * one.entropy());
+                decisions(controller, &encoding).iter().map(along).sum::<f64>() + 0.6 * f64::from(controller.value(&encoding))
             };
             let encoding = controller.encode(&SEQUENCE);
             let mut gradients = Weights::zeros(&sizes);
-            controller.backward(&encoding, &decisions(&controller, &encoding), 0.8, 0.3, &mut gradients);
+            let pulls = [Pull { decisions: &decisions(&controller, &encoding), likelihood: 0.8, entropy: 0.3 }];
+            controller.backward(&encoding, &pulls, 0.6, &mut gradients);
             for (part, (name, gradient)) in gradients.each().into_iter().enumerate() {
                 for (place, &gradient) in gradient.iter().enumerate() {
                     let mut at = |step: f32| {
@@ -328,15 +253,25 @@ mod tests {
 
     #[test]
     fn both_ends_of_the_sequence_reach_every_state() {
-        let state = |bidirectional: bool, sequence: &[(usize, usize)], step: usize| {
+        let state = |bidirectional: bool, sequence: &[Word], step: usize| {
             let controller = controller(Sizes { bidirectional, ..SIZES });
             row(&controller.encode(sequence).states, step, controller.sizes.width()).to_vec()
         };
         let mut other = SEQUENCE;
-        other[3].0 = 2;
+        other[3][0] = 2;
         assert_ne!(state(true, &SEQUENCE, 1), state(true, &other, 1));
         assert_eq!(state(false, &SEQUENCE, 1), state(false, &other, 1), "read from the start alone");
         assert_ne!(state(false, &SEQUENCE, 4), state(false, &other, 4));
+    }
+
+    #[test]
+    fn scores_are_shaped_by_the_papers_constants() {
+        let mut controller = controller(SIZES);
+        controller.weights.answers.fill(0.0);
+        controller.weights.biases = vec![0.0, 1.0, -4.0, 0.0, 0.0, 0.0, 0.0];
+        let decision = controller.decide(&controller.encode(&SEQUENCE), Head::Answers(1), vec![1, 2]);
+        let wanted = 2.5 * ((1.0_f32 / 5.0).tanh() - (-4.0_f32 / 5.0).tanh());
+        assert!((decision.log_probabilities[0] - decision.log_probabilities[1] - wanted).abs() < 1e-5);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The running half: tournaments in a population, whose mutations come from the controller.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,12 +10,15 @@ use automl_core::space::sample;
 use automl_core::{Ask, Genotype, Origin, Proposal, Result, SearchSpace, Strategy, Trace, Trial, serde_json};
 use serde::{Deserialize, Serialize};
 
+use super::critic::{Critic, Seen};
 use super::file;
 use super::learn::{Experience, Learner};
 use super::mutate::{Child, Mutator};
 
 /// Children that are drawn until one is new.
 const TRIES: usize = 10;
+/// Who proposes a survivor again.
+const SURVIVOR: &str = "survivor";
 
 /// A running search.
 pub(super) struct Running {
@@ -25,6 +29,13 @@ pub(super) struct Running {
     pub aging: bool,
     pub mutator: Mutator,
     pub learner: Learner,
+    pub critic: Option<Critic>,
+    /// Whether the controller has learnt elsewhere, so that its critic knows something before the first trial.
+    pub warm: bool,
+    /// Share of the full effort that a candidate gets.
+    pub fidelity: f64,
+    /// Trials after which the survivors get all of it, and the search ends.
+    pub finish: Option<u64>,
     pub save: Option<PathBuf>,
     pub told: Told,
 }
@@ -34,6 +45,8 @@ pub(super) struct Running {
 pub(super) struct Told {
     trials: usize,
     hashes: BTreeSet<u64>,
+    /// Survivors that had the full effort.
+    finished: BTreeSet<u64>,
     /// Trace and loss of every complete trial, by its id: any of them may be a parent.
     complete: BTreeMap<u64, (Trace, f64)>,
     /// The oldest first.
@@ -80,8 +93,28 @@ impl Running {
         !self.told.hashes.contains(&own) && ask.pending.iter().all(|other| hash(&other.genotype) != own)
     }
 
+    /// What the critic expects of a candidate.
+    fn prospects(&self, genotype: &Genotype) -> Result<f32> {
+        let controller = &self.learner.controller;
+        let trace = self.mutator.space.trace(genotype)?;
+        Ok(controller.value(&controller.encode(&self.mutator.sequence(&trace)?)))
+    }
+
     fn random(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Proposal> {
         let space: &Arc<dyn SearchSpace> = &self.mutator.space;
+        if let (true, Some(critic)) = (self.warm, &self.critic) {
+            let mut best: Option<(f32, Genotype)> = None;
+            for _ in 0..critic.children {
+                let genotype = sample(space.as_ref(), rng)?;
+                let value = self.prospects(&genotype)?;
+                if self.is_new(ask, &genotype) && best.as_ref().is_none_or(|(other, _)| value > *other) {
+                    best = Some((value, genotype));
+                }
+            }
+            if let Some((_, genotype)) = best {
+                return Ok(Proposal { fidelity: self.fidelity, ..Proposal::new(genotype, Origin::by("random")) });
+            }
+        }
         let mut genotype = sample(space.as_ref(), rng)?;
         for _ in 1..TRIES {
             if self.is_new(ask, &genotype) {
@@ -89,7 +122,20 @@ impl Running {
             }
             genotype = sample(space.as_ref(), rng)?;
         }
-        Ok(Proposal::new(genotype, Origin::by("random")))
+        Ok(Proposal { fidelity: self.fidelity, ..Proposal::new(genotype, Origin::by("random")) })
+    }
+
+    /// The best member that has not had the full effort yet.
+    fn survivor(&self, ask: &Ask<'_>) -> Option<Proposal> {
+        let hash = |genotype| self.mutator.space.canonical_hash(genotype);
+        let pending: BTreeSet<u64> =
+            ask.pending.iter().filter(|other| other.fidelity == 1.0).map(|other| hash(&other.genotype)).collect();
+        let left = self.told.members.iter().filter(|member| {
+            let own = hash(&member.genotype);
+            !pending.contains(&own) && !self.told.finished.contains(&own)
+        });
+        let best = left.min_by(|a, b| a.loss.total_cmp(&b.loss).then(a.id.cmp(&b.id)))?;
+        Some(Proposal::new(best.genotype.clone(), Origin { by: SURVIVOR.to_owned(), parents: vec![best.id], note: None }))
     }
 
     fn proposal(&self, child: Child, parent: &Member, dies: &Member) -> Proposal {
@@ -102,7 +148,8 @@ impl Running {
             dies: dies.id,
         };
         let note = serde_json::to_value(note).ok();
-        Proposal::new(child.genotype, Origin { by: self.name.to_owned(), parents: vec![parent.id], note })
+        let origin = Origin { by: self.name.to_owned(), parents: vec![parent.id], note };
+        Proposal { fidelity: self.fidelity, ..Proposal::new(child.genotype, origin) }
     }
 
     /// The mutation that a trial came from, if it is one of ours.
@@ -121,33 +168,70 @@ impl Running {
 
 impl Strategy for Running {
     fn ask(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Vec<Proposal>> {
+        if self.finish.is_some_and(|finish| ask.trial >= finish) {
+            return Ok(self.survivor(ask).into_iter().collect());
+        }
         if self.told.trials < self.size {
             return Ok(vec![self.random(ask, rng)?]);
         }
-        let Some((parent, dies)) = self.tournament(rng) else { return Ok(vec![self.random(ask, rng)?]) };
-        let trace = self.mutator.space.trace(&parent.genotype)?;
         let controller = &self.learner.controller;
-        let encoding = controller.encode(&self.mutator.sequence(&trace)?);
-        let mut last = None;
-        for _ in 0..TRIES {
-            let Some(child) = self.mutator.draw(controller, &encoding, &parent.genotype, &trace, rng)? else { continue };
-            let new = self.is_new(ask, &child.genotype);
-            last = Some(child);
-            if new {
-                break;
+        let (children, explore) = self.critic.as_ref().map_or((1, 0.0), |critic| (critic.children, critic.explore));
+        let mut encoded = BTreeMap::new();
+        let mut drawn_before = BTreeSet::new();
+        let mut best: Option<(f32, Child, &Member, &Member)> = None;
+        for _ in 0..children {
+            let Some((parent, dies)) = self.tournament(rng) else { return Ok(vec![self.random(ask, rng)?]) };
+            let (trace, encoding) = match encoded.entry(parent.id) {
+                Entry::Vacant(entry) => {
+                    let trace = self.mutator.space.trace(&parent.genotype)?;
+                    let encoding = controller.encode(&self.mutator.sequence(&trace)?);
+                    entry.insert((trace, encoding))
+                }
+                Entry::Occupied(entry) => entry.into_mut(),
+            };
+            let mut last = None;
+            for attempt in 0..TRIES {
+                // A controller that is sure of itself draws the same again and again.
+                let evenly = rng.random::<f64>() < explore || self.critic.is_some() && 2 * attempt >= TRIES;
+                let drawn = self.mutator.draw(controller, encoding, &parent.genotype, trace, evenly, rng)?;
+                let Some(child) = drawn else { continue };
+                let hash = self.mutator.space.canonical_hash(&child.genotype);
+                let new = !drawn_before.contains(&hash) && self.is_new(ask, &child.genotype);
+                last = Some((new.then_some(hash), child));
+                if new {
+                    break;
+                }
+            }
+            let Some((new, child)) = last else { continue };
+            // A child that was tried before is better than none.
+            let value = match new {
+                Some(hash) => {
+                    drawn_before.insert(hash);
+                    if children > 1 { self.prospects(&child.genotype)? } else { 0.0 }
+                }
+                None => f32::NEG_INFINITY,
+            };
+            if best.as_ref().is_none_or(|(other, ..)| value > *other) {
+                best = Some((value, child, parent, dies));
             }
         }
-        Ok(vec![match last {
-            Some(child) => self.proposal(child, parent, dies),
+        Ok(vec![match best {
+            Some((_, child, parent, dies)) => self.proposal(child, parent, dies),
             None => self.random(ask, rng)?,
         }])
     }
 
     fn tell(&mut self, trial: &Trial) -> Result<()> {
+        let hash = self.mutator.space.canonical_hash(&trial.genotype);
+        if trial.origin.by == SURVIVOR {
+            self.told.finished.insert(hash);
+            return Ok(());
+        }
         let trace = self.mutator.space.trace(&trial.genotype)?;
         self.told.trials += 1;
-        self.told.hashes.insert(self.mutator.space.canonical_hash(&trial.genotype));
-        let loss = trial.full_loss().filter(|loss| loss.is_finite());
+        self.told.hashes.insert(hash);
+        // Losses of less effort cannot be compared with those of more.
+        let loss = trial.loss().filter(|loss| loss.is_finite() && trial.fidelity == self.fidelity);
         self.learner.see(loss.unwrap_or(f64::INFINITY));
         let note = trial.origin.note.as_ref().filter(|_| trial.origin.by == self.name);
         let note: Option<Note> = note.and_then(|note| serde_json::from_value(note.clone()).ok());
@@ -155,6 +239,12 @@ impl Strategy for Running {
             && let Some(experience) = self.experience(trial, &trace, note, loss.unwrap_or(f64::INFINITY))
         {
             self.learner.learn(experience, &self.mutator, trial.id)?;
+        }
+        if let Some(critic) = &self.critic {
+            let sequence = self.mutator.sequence(&trace)?;
+            let loss = loss.unwrap_or(f64::INFINITY);
+            self.learner.seen.push(Seen { genotype: trial.genotype.clone(), trace: trace.clone(), sequence, loss });
+            self.learner.criticise(critic, &self.mutator, trial.id)?;
         }
         let Some(loss) = loss else { return Ok(()) };
         self.told.complete.insert(trial.id, (trace, loss));

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-use automl_core::{Domain, Error, Result, SearchSpace, serde_json};
+use automl_core::{Domain, Error, Point, Result, SearchSpace, serde_json};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,9 @@ struct About {
     tokens: Vec<String>,
     points: Vec<String>,
     moves: Vec<String>,
+    /// None where there is no critic.
+    #[serde(default)]
+    pairs: Vec<String>,
 }
 
 const KEY: &str = "automl";
@@ -33,7 +36,21 @@ impl About {
         let name = |config: serde_json::Value| config.get("type").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
         let moves = mutator.moves.iter().map(|one| name(serde_json::to_value(one).unwrap_or_default())).collect();
         let (embedding, hidden, bidirectional) = (sizes.embedding, sizes.hidden, sizes.bidirectional);
-        Self { embedding, hidden, bidirectional, tokens: tokens(mutator), points, moves }
+        let pairs = if sizes.pairs > 0 { pairs(mutator) } else { Vec::new() };
+        Self { embedding, hidden, bidirectional, tokens: tokens(mutator), points, moves, pairs }
+    }
+
+    /// What must be the same for one file to serve another controller.
+    fn sizes(&self) -> String {
+        let has = |names: &[String]| if names.is_empty() { "no" } else { "a" };
+        format!(
+            "embedding {}, hidden {}, bidirectional {}, {} table of questions, {} critic",
+            self.embedding,
+            self.hidden,
+            self.bidirectional,
+            has(&self.points),
+            has(&self.pairs)
+        )
     }
 
     /// What the rows of a part stand for and how wide they are; a part without names is one row.
@@ -45,6 +62,7 @@ impl About {
             "moves" => Some((&self.moves, state)),
             "answers" => Some((&self.tokens, state)),
             "biases" => Some((&self.tokens, 1)),
+            "pairs" => Some((&self.pairs, 1)),
             _ => None,
         }
     }
@@ -55,22 +73,36 @@ fn keys(space: &dyn SearchSpace) -> Vec<String> {
     space.points().iter().map(|point| point.key.clone()).chain(["<start>".to_owned()]).collect()
 }
 
-/// The name of every token: its group, and the option or the bin that it stands for.
+/// What each token of a point stands for, in their order: an option or a bin.
+fn words(mutator: &Mutator, index: usize, point: &Point) -> Vec<(usize, String)> {
+    let legal = mutator.vocabulary.legal_tokens(index, &[]);
+    let value = |word: usize| match &point.domain {
+        Domain::Choice(options) => options.get(word).map(ToString::to_string).unwrap_or_default(),
+        _ => format!("bin {word}"),
+    };
+    legal.into_iter().enumerate().map(|(word, token)| (token as usize, value(word))).collect()
+}
+
+/// The name of every token: its group, and what it stands for.
 fn tokens(mutator: &Mutator) -> Vec<String> {
     let mut names = vec![String::new(); mutator.vocabulary.size() as usize];
     for (index, point) in mutator.space.points().iter().enumerate() {
-        let legal = mutator.vocabulary.legal_tokens(index, &[]);
-        for (word, token) in legal.into_iter().enumerate() {
-            let value = match &point.domain {
-                Domain::Choice(options) => options.get(word).map(ToString::to_string).unwrap_or_default(),
-                _ => format!("bin {word}"),
-            };
-            if let Some(name) = names.get_mut(token as usize) {
+        for (token, value) in words(mutator, index, point) {
+            if let Some(name) = names.get_mut(token) {
                 *name = format!("{}={value}", point.group);
             }
         }
     }
     names
+}
+
+/// The name of every pair: its point, and the answer; and one more for the start.
+fn pairs(mutator: &Mutator) -> Vec<String> {
+    let points = mutator.space.points().iter().enumerate();
+    let names = points.flat_map(|(index, point)| {
+        words(mutator, index, point).into_iter().map(move |(_, value)| format!("{}={value}", point.key))
+    });
+    names.chain(["<start>".to_owned()]).collect()
 }
 
 /// Writes a controller, whole or not at all.
@@ -109,19 +141,8 @@ pub(super) fn load(path: &Path, controller: &mut Controller, mutator: &Mutator) 
     let about = about.ok_or_else(|| wrong("holds no controller; `save` writes one".into()))?;
     let about: About = serde_json::from_str(about).map_err(|error| wrong(format!("does not say what it holds: {error}")))?;
     let own = About::of(controller, mutator);
-    let sizes = |about: &About| (about.embedding, about.hidden, about.bidirectional, about.points.is_empty());
-    if sizes(&about) != sizes(&own) {
-        return Err(wrong(format!(
-            "has embedding {}, hidden {}, bidirectional {}, {} points; the strategy is set to {}, {}, {}, {} points",
-            about.embedding,
-            about.hidden,
-            about.bidirectional,
-            about.points.len(),
-            own.embedding,
-            own.hidden,
-            own.bidirectional,
-            own.points.len(),
-        )));
+    if about.sizes() != own.sizes() {
+        return Err(wrong(format!("has {}; the strategy is set to {}", about.sizes(), own.sizes())));
     }
     let file = SafeTensors::deserialize(&bytes).map_err(no_file)?;
     for (name, part) in controller.weights.each_mut() {

@@ -11,8 +11,10 @@ use automl_core::{Direction, Result, Trace};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::controller::{Controller, Sizes, Weights};
+use super::controller::{Controller, Pull};
+use super::critic::Seen;
 use super::mutate::Mutator;
+use super::weights::{Sizes, Weights};
 use crate::tensor::dot;
 
 /// What a mutation is rewarded for.
@@ -74,6 +76,10 @@ pub(super) struct Learner {
     /// Moving means of the reward and of the squared distance from it.
     moments: Option<[f64; 2]>,
     memory: Vec<Experience>,
+    /// The critic's own, since its gradients are of another size.
+    critic_adam: Adam,
+    /// What the critic learns from.
+    pub seen: Vec<Seen>,
     /// Children learnt from.
     pub learnt: u64,
 }
@@ -91,6 +97,8 @@ impl Learner {
             settings,
             direction,
             adam: Adam { moments: [zeros.clone(), zeros.clone()], steps: 0 },
+            critic_adam: Adam { moments: [zeros.clone(), zeros.clone()], steps: 0 },
+            seen: Vec::new(),
             gradients: zeros,
             losses: Vec::new(),
             moments: None,
@@ -106,7 +114,7 @@ impl Learner {
     }
 
     /// The logit of the share of all trials that a loss beats.
-    fn rank(&self, loss: f64) -> f64 {
+    pub fn rank(&self, loss: f64) -> f64 {
         let (better, upto) = (self.losses.partition_point(|x| *x < loss), self.losses.partition_point(|x| *x <= loss));
         let (count, worse) = (self.losses.len() as f64, (self.losses.len() - upto) as f64);
         let share = (worse + 0.5 * (upto - better) as f64 + 0.5) / (count + 1.0);
@@ -144,10 +152,7 @@ impl Learner {
         let earlier = if self.memory.is_empty() { 0 } else { self.settings.replay };
         let drawn: Vec<usize> = (0..earlier).map(|_| rng.random_range(0..self.memory.len())).collect();
         let share = 1.0 / (drawn.len() + 1) as f64;
-        for (_, part) in self.gradients.each_mut() {
-            part.fill(0.0);
-        }
-        let mut gradients = std::mem::replace(&mut self.gradients, Weights::zeros(&EMPTY));
+        let mut gradients = self.take_gradients();
         for one in std::iter::once(&one).chain(drawn.iter().filter_map(|&index| self.memory.get(index))) {
             self.add_gradient(one, mutator, share, &mut gradients)?;
         }
@@ -159,6 +164,25 @@ impl Learner {
             self.memory.push(one);
         }
         Ok(())
+    }
+
+    /// The gradients, set to zero, to be given back with a step.
+    pub fn take_gradients(&mut self) -> Weights {
+        for (_, part) in self.gradients.each_mut() {
+            part.fill(0.0);
+        }
+        std::mem::replace(&mut self.gradients, Weights::zeros(&EMPTY))
+    }
+
+    /// A step of the critic's lessons.
+    pub fn step_critic(&mut self, gradients: Weights, rate: f64) {
+        self.critic_adam.step(&mut self.controller.weights, &gradients, rate);
+        self.gradients = gradients;
+    }
+
+    /// Weight of the entropy.
+    pub fn entropy(&self) -> f32 {
+        self.settings.entropy as f32
     }
 
     fn add_gradient(&self, one: &Experience, mutator: &Mutator, share: f64, gradients: &mut Weights) -> Result<()> {
@@ -180,13 +204,14 @@ impl Learner {
             }
             None => advantage,
         };
-        self.controller.backward(&encoding, &decisions, (share * likelihood) as f32, (share * weight) as f32, gradients);
+        let pull = Pull { decisions: &decisions, likelihood: (share * likelihood) as f32, entropy: (share * weight) as f32 };
+        self.controller.backward(&encoding, &[pull], 0.0, gradients);
         Ok(())
     }
 }
 
 /// The shape of no controller: what stands for the gradients while they are worked on.
-const EMPTY: Sizes = Sizes { tokens: 0, points: 0, moves: 0, embedding: 0, hidden: 0, bidirectional: false };
+const EMPTY: Sizes = Sizes { tokens: 0, points: 0, pairs: 0, moves: 0, embedding: 0, hidden: 0, bidirectional: false };
 
 /// The paper's reward of a loss.
 fn figure(loss: f64, direction: Direction) -> f64 {

@@ -63,6 +63,26 @@ pub(super) fn add_scaled(to: &mut [f32], factor: f32, row: &[f32]) {
     to.iter_mut().zip(row).for_each(|(to, row)| *to += factor * row);
 }
 
+/// `to += row · matrix`, of the row's length × the length of `to`; a block of sums stays in registers.
+fn add_row(row: &[f32], matrix: &[f32], to: &mut [f32]) {
+    const BLOCK: usize = 16;
+    let width = to.len();
+    let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
+    let done = blocks.len() * BLOCK;
+    for (index, sums) in blocks.iter_mut().enumerate() {
+        let mut own = *sums;
+        for (factor, weights) in row.iter().zip(matrix.chunks_exact(width)) {
+            if let Some(weights) = weights.get(index * BLOCK..(index + 1) * BLOCK) {
+                own.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += factor * weight);
+            }
+        }
+        *sums = own;
+    }
+    for (factor, weights) in row.iter().zip(matrix.chunks_exact(width)) {
+        add_scaled(rest, *factor, weights.get(done..).unwrap_or_default());
+    }
+}
+
 impl Lstm {
     /// Reads `x`, steps × inputs; from its end if `reverse`.
     pub fn forward(&self, x: &[f32], steps: usize, reverse: bool) -> Pass {
@@ -77,9 +97,7 @@ impl Lstm {
         let (mut state, mut cell) = (vec![0.0; units], vec![0.0; units]);
         for step in order(steps, reverse) {
             let row = &mut pass.gates[step * width..(step + 1) * width];
-            for (factor, weights) in state.iter().zip(self.hidden.chunks_exact(width)) {
-                add_scaled(row, *factor, weights);
-            }
+            add_row(&state, &self.hidden, row);
             let (inner, output) = row.split_at_mut(3 * units);
             let (input, rest) = inner.split_at_mut(units);
             let (forget, candidate) = rest.split_at_mut(units);

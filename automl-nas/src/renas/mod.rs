@@ -5,9 +5,9 @@
 //! of the space under its masks (`mutate`), so it evolves convolutional cells, benchmarks and tabular pipelines alike; there,
 //! inserting a vertex and removing one are answers, too.
 //!
-//! - `controller`: the network, and its way back. `lstm`: what it reads with.
+//! - `controller`: the network, and its way back. `weights`: its numbers. `lstm`: what it reads with.
 //! - `mutate`: a mutation as decisions of the controller.
-//! - `learn`: rewards, policy gradient, Adam.
+//! - `learn`: rewards, policy gradient, Adam. `critic`: what `renas_plus` learns from every candidate, and by imagination.
 //! - `evolve`: the population, and the strategy.
 //! - `file`: controllers on disk, for transfer.
 //!
@@ -17,6 +17,7 @@
 //! weights, and the final population trained from scratch.
 
 mod controller;
+mod critic;
 mod evolve;
 mod file;
 mod learn;
@@ -24,6 +25,7 @@ mod lstm;
 mod mutate;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,11 +37,13 @@ use automl_core::{Direction, Error, Mutation, Objective, Result, SearchSpace, St
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use controller::{Controller, Sizes, Weights};
+use controller::Controller;
 use evolve::{Running, Told};
 use learn::{Learner, Learning};
 use mutate::Mutator;
+use weights::{Sizes, Weights};
 
+pub use critic::Critic;
 pub use learn::Reward;
 pub use mutate::Changes;
 
@@ -71,6 +75,12 @@ pub struct Renas {
     pub learning_rate: f64,
     /// Weight of the entropy in the reward; default 0.1, as in the paper.
     pub entropy: f64,
+    /// Share of the full effort that a candidate gets, above 0 to 1; default 1.
+    pub fidelity: f64,
+    /// Trials after which the members of the population are evaluated once more with the full effort, the best first, and the search
+    /// ends: the paper trains them from scratch and takes the best. Default none: it ends with the budget of the study.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish: Option<u64>,
     /// Whole mutations that the router can choose instead of a place. Default none.
     #[schemars(schema_with = "moves_schema")]
     pub moves: Vec<Arc<dyn Mutation>>,
@@ -94,6 +104,8 @@ impl Default for Renas {
             hidden: 100,
             learning_rate: 1e-3,
             entropy: 0.1,
+            fidelity: 1.0,
+            finish: None,
             moves: Vec::new(),
             controller: None,
             save: None,
@@ -101,10 +113,13 @@ impl Default for Renas {
     }
 }
 
-/// Reinforced evolution for any objective: a reward by improvement, a baseline, aging, and mutations of one place.
+/// Reinforced evolution for any objective: a critic that takes the best of several mutations, a reward by improvement, a baseline,
+/// aging, and mutations of one place.
 ///
 /// As `renas`, with a reward that takes any scale of the objective and with advantages as against a moving baseline; on request,
-/// with earlier mutations that are learnt from again. The controller is smaller, and knows which question a token answers.
+/// with earlier mutations that are learnt from again. The controller is smaller, knows which question a token answers, and has a
+/// critic: it learns from every candidate how good one can be expected to be. A loaded controller chooses among random
+/// candidates from the first on.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(crate = "automl_core::schemars")]
@@ -137,10 +152,18 @@ pub struct RenasPlus {
     pub hidden: usize,
     /// Standard deviation of the first weights; default 0.1.
     pub deviation: f64,
-    /// Step of Adam; default 0.003. 0: mutations stay random.
+    /// Step of Adam; default 0.003. 0: nothing is learnt from rewards; without a critic, mutations stay random.
     pub learning_rate: f64,
     /// Weight of the entropy, which has a gradient of its own; default 0.01.
     pub entropy: f64,
+    /// What the controller learns from all candidates; without it (`critic = null`), from its own children alone.
+    pub critic: Option<Critic>,
+    /// Share of the full effort that a candidate gets, above 0 to 1; default 1.
+    pub fidelity: f64,
+    /// Trials after which the members of the population are evaluated once more with the full effort, the best first, and the search
+    /// ends: the paper trains them from scratch and takes the best. Default none: it ends with the budget of the study.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish: Option<u64>,
     /// Whole mutations that the router can choose instead of a place. Default none.
     #[schemars(schema_with = "moves_schema")]
     pub moves: Vec<Arc<dyn Mutation>>,
@@ -171,6 +194,9 @@ impl Default for RenasPlus {
             deviation: 0.1,
             learning_rate: 3e-3,
             entropy: 0.01,
+            critic: Some(Critic::default()),
+            fidelity: 1.0,
+            finish: None,
             moves: Vec::new(),
             controller: None,
             save: None,
@@ -207,6 +233,9 @@ plugin! {
                 deviation: 0.01,
                 learning_rate: self.learning_rate,
                 entropy: self.entropy,
+                critic: None,
+                fidelity: self.fidelity,
+                finish: self.finish,
                 moves: self.moves.clone(),
                 controller: self.controller.clone(),
                 save: self.save.clone(),
@@ -233,6 +262,7 @@ impl RenasPlus {
                 return Err(Error::config(format!("strategy.{name}"), "must lie between 1 and 10000"));
             }
         }
+        let critic = self.critic.clone().unwrap_or_default();
         let from_zero = |most: f64| move |x: f64| (0.0..most).contains(&x);
         let several = if let Changes::Several(more) = self.changes { more } else { 0.0 };
         let numbers = [
@@ -243,7 +273,20 @@ impl RenasPlus {
             ("baseline", self.baseline, from_zero(1.0)(self.baseline), "at least 0 and below 1"),
             ("clip", self.clip, from_zero(100.0)(self.clip), "at least 0 and below 100"),
             ("replay", self.replay as f64, self.replay <= 1000, "at most 1000"),
+            ("critic.explore", critic.explore, (0.0..=1.0).contains(&critic.explore), "between 0 and 1"),
+            ("critic.rate", critic.rate, from_zero(1.0)(critic.rate), "at least 0 and below 1"),
+            ("fidelity", self.fidelity, self.fidelity > 0.0 && self.fidelity <= 1.0, "above 0 and at most 1"),
         ];
+        for (name, count, least, most) in [
+            ("children", critic.children, 1, 10_000),
+            ("lessons", critic.lessons, 0, 1000),
+            ("batch", critic.batch, 1, 1000),
+            ("imagined", critic.imagined, 0, 1000),
+        ] {
+            if count < least || count > most {
+                return Err(Error::config(format!("strategy.critic.{name}"), format!("must lie between {least} and {most}")));
+            }
+        }
         if let Some((name, value, _, wanted)) = numbers.into_iter().find(|(_, _, fine, _)| !fine) {
             return Err(Error::config(format!("strategy.{name}"), format!("is {value}; it must be {wanted}")));
         }
@@ -269,6 +312,7 @@ impl RenasPlus {
         let sizes = Sizes {
             tokens: mutator.vocabulary.size() as usize,
             points,
+            pairs: if self.critic.is_some() { mutator.pairs } else { 0 },
             moves: self.moves.len(),
             embedding: self.embedding,
             hidden: self.hidden,
@@ -299,6 +343,10 @@ impl RenasPlus {
             aging: self.aging,
             mutator,
             learner,
+            critic: self.critic.clone(),
+            warm: self.controller.is_some(),
+            fidelity: self.fidelity,
+            finish: self.finish,
             save: self.save.clone(),
             told: Told::default(),
         }))

@@ -12,7 +12,7 @@ use automl_core::space::KnownChoose;
 use automl_core::{Answer, Choose, Error, Genotype, Mutation, Point, Question, Result, SearchSpace, Step, Trace, Vocabulary};
 use serde::{Deserialize, Serialize};
 
-use super::controller::{Controller, Decision, Encoding, Head};
+use super::controller::{Controller, Decision, Encoding, Head, Word};
 
 /// How many places a mutation changes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, automl_core::schemars::JsonSchema)]
@@ -32,6 +32,10 @@ pub(super) struct Mutator {
     pub vocabulary: Vocabulary,
     /// Block of each point.
     blocks: Vec<usize>,
+    /// Of each point, its first token and its first pair.
+    firsts: Vec<[usize; 2]>,
+    /// Questions with one of their answers.
+    pub pairs: usize,
     pub moves: Vec<Arc<dyn Mutation>>,
     changes: Changes,
 }
@@ -51,13 +55,25 @@ impl Mutator {
     pub fn new(space: Arc<dyn SearchSpace>, moves: Vec<Arc<dyn Mutation>>, changes: Changes) -> Result<Self> {
         let vocabulary = Vocabulary::new(space.points(), BINS)?;
         let blocks = blocks(space.points());
-        Ok(Self { space, vocabulary, blocks, moves, changes })
+        let mut pairs = 0;
+        let firsts = (0..space.points().len()).map(|point| {
+            let tokens = vocabulary.legal_tokens(point, &[]);
+            let first = [tokens.first().map_or(0, |&token| token as usize), pairs];
+            pairs += tokens.len();
+            first
+        });
+        let firsts = firsts.collect();
+        Ok(Self { space, vocabulary, blocks, firsts, pairs, moves, changes })
     }
 
-    /// The sequence of (token, point) that the controller reads.
-    pub fn sequence(&self, trace: &[Step]) -> Result<Vec<(usize, usize)>> {
+    /// The sequence that the controller reads.
+    pub fn sequence(&self, trace: &[Step]) -> Result<Vec<Word>> {
         let tokens = self.vocabulary.encode(trace)?;
-        Ok(tokens.into_iter().zip(trace).map(|(token, step)| (token as usize, step.point)).collect())
+        let word = |(token, step): (u32, &Step)| {
+            let [first, pair] = self.firsts.get(step.point).copied().unwrap_or_default();
+            [token as usize, step.point, pair + (token as usize).saturating_sub(first)]
+        };
+        Ok(tokens.into_iter().zip(trace).map(word).collect())
     }
 
     /// The groups of steps in each of which the router chooses once; with one group alone, moves are among its candidates.
@@ -110,13 +126,15 @@ impl Mutator {
         Some((routes, decisions))
     }
 
-    /// A child that the controller draws; none where that came out as the parent, or a move cannot apply.
+    /// A child that the controller draws, or chance alone if `evenly`; none where that came out as the parent, or a move cannot
+    /// apply.
     pub fn draw(
         &self,
         controller: &Controller,
         encoding: &Encoding,
         parent: &Genotype,
         trace: &Trace,
+        evenly: bool,
         rng: &mut dyn Rng,
     ) -> Result<Option<Child>> {
         let mut changes = 1;
@@ -126,14 +144,14 @@ impl Mutator {
             }
         }
         let groups = self.groups(trace, changes);
-        let routed = self.route(controller, encoding, groups, |decision| Some(sample(decision, &mut *rng)));
+        let routed = self.route(controller, encoding, groups, |decision| Some(sample(decision, evenly, &mut *rng)));
         let Some((routes, decisions)) = routed else { return Ok(None) };
         if let Some(index) = routes.last().and_then(|route| route.checked_sub(encoding.steps())) {
             let Some(mutation) = self.moves.get(index) else { return Ok(None) };
             let child = mutation.mutate(parent, self.space.as_ref(), rng)?;
             return Ok(child.map(|genotype| Child { genotype, routes, decisions }));
         }
-        let mut answering = Answering::new(self, controller, encoding, trace, &routes, By::Draw(rng));
+        let mut answering = Answering::new(self, controller, encoding, trace, &routes, By::Draw(rng, evenly));
         let genotype = self.space.build(&mut answering)?;
         let decisions = decisions.into_iter().chain(answering.decisions).collect();
         Ok(if genotype == *parent { None } else { Some(Child { genotype, routes, decisions }) })
@@ -187,8 +205,11 @@ fn blocks(points: &[Point]) -> Vec<usize> {
     points.iter().map(|point| block(point.key.get(..name(&point.key)).unwrap_or_default())).collect()
 }
 
-/// Index of a candidate, drawn by its probability.
-fn sample(decision: &Decision, rng: &mut dyn Rng) -> usize {
+/// Index of a candidate, drawn by its probability or evenly.
+fn sample(decision: &Decision, evenly: bool, rng: &mut dyn Rng) -> usize {
+    if evenly {
+        return rng.random_range(0..decision.candidates.len().max(1));
+    }
     let mut left = rng.random::<f32>();
     let drawn = decision.log_probabilities.iter().position(|log| {
         left -= log.exp();
@@ -199,8 +220,8 @@ fn sample(decision: &Decision, rng: &mut dyn Rng) -> usize {
 
 /// Who says what the controller decides.
 enum By<'a> {
-    /// Chance.
-    Draw(&'a mut dyn Rng),
+    /// Chance, by the controller's probabilities or evenly.
+    Draw(&'a mut dyn Rng, bool),
     /// The child, by its answer to each point.
     Known(Vec<Option<Answer>>),
 }
@@ -243,8 +264,8 @@ impl<'a> Answering<'a> {
         let unanswered = || Error::Unanswered(question.point.key.clone());
         let mut decision = self.controller.decide(self.encoding, Head::Answers(self.last), tokens);
         let answer = match &mut self.by {
-            By::Draw(rng) => {
-                decision.taken = sample(&decision, *rng);
+            By::Draw(rng, evenly) => {
+                decision.taken = sample(&decision, *evenly, *rng);
                 let token = decision.candidates.get(decision.taken).and_then(|&token| u32::try_from(token).ok());
                 token.and_then(|token| vocabulary.answer(question.id, token)).ok_or_else(unanswered)?
             }

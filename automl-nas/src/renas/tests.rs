@@ -95,7 +95,7 @@ fn gain(learning: Learning, lessons: u64) -> f64 {
     let space: Arc<dyn SearchSpace> = Arc::new(NasBench201 { merge_isomorphic: false });
     let mutator = Mutator::new(space.clone(), Vec::new(), Changes::Several(0.0)).unwrap();
     let (tokens, points) = (mutator.vocabulary.size() as usize, space.points().len());
-    let sizes = Sizes { tokens, points, moves: 0, embedding: 8, hidden: 8, bidirectional: true };
+    let sizes = Sizes { tokens, points, pairs: 0, moves: 0, embedding: 8, hidden: 8, bidirectional: true };
     let controller = Controller { sizes, weights: Weights::random(&sizes, 0.1, &mut rng) };
     let mut learner = Learner::new(controller, learning, Direction::Maximize);
     let mut gained = 0.0;
@@ -103,7 +103,7 @@ fn gain(learning: Learning, lessons: u64) -> f64 {
         let parent = sample(space.as_ref(), &mut rng).unwrap();
         let trace = space.trace(&parent).unwrap();
         let encoding = learner.controller.encode(&mutator.sequence(&trace).unwrap());
-        let child = mutator.draw(&learner.controller, &encoding, &parent, &trace, &mut rng).unwrap().unwrap();
+        let child = mutator.draw(&learner.controller, &encoding, &parent, &trace, false, &mut rng).unwrap().unwrap();
         let [parent_loss, child_loss] = [&parent, &child.genotype].map(|genotype| share(genotype, "nor_conv_3x3"));
         if lesson >= lessons {
             gained += 6.0 * (parent_loss - child_loss) / 200.0;
@@ -146,13 +146,23 @@ fn a_replay_makes_the_decisions_of_the_draw() {
         for changes in [Changes::EveryBlock, Changes::Several(0.6)] {
             let mutator = Mutator::new(space.clone(), Vec::new(), changes).unwrap();
             let tokens = mutator.vocabulary.size() as usize;
-            let sizes = Sizes { tokens, points: space.points().len(), moves: 0, embedding: 4, hidden: 4, bidirectional: true };
+            let sizes = Sizes {
+                tokens,
+                points: space.points().len(),
+                pairs: mutator.pairs,
+                moves: 0,
+                embedding: 4,
+                hidden: 4,
+                bidirectional: true,
+            };
             let controller = Controller { sizes, weights: Weights::random(&sizes, 0.8, &mut rng) };
             for _ in 0..30 {
                 let parent = sample(space.as_ref(), &mut rng).unwrap();
                 let trace = space.trace(&parent).unwrap();
                 let encoding = controller.encode(&mutator.sequence(&trace).unwrap());
-                let Some(child) = mutator.draw(&controller, &encoding, &parent, &trace, &mut rng).unwrap() else { continue };
+                let Some(child) = mutator.draw(&controller, &encoding, &parent, &trace, false, &mut rng).unwrap() else {
+                    continue;
+                };
                 let known = space.trace(&child.genotype).unwrap();
                 let again = mutator.replay(&controller, &encoding, [&trace, &known], &child.routes).unwrap().unwrap();
                 let seen = |decisions: &[controller::Decision]| -> Vec<(Head, usize, f32)> {
@@ -184,7 +194,7 @@ fn a_saved_controller_is_read_back_to_the_bit_and_serves_other_spaces() {
     let mut controller_of = |space: Arc<dyn SearchSpace>| {
         let mutator = Mutator::new(space, vec![Arc::new(ToLast {})], Changes::EveryBlock).unwrap();
         let (tokens, points) = (mutator.vocabulary.size() as usize, mutator.space.points().len());
-        let sizes = Sizes { tokens, points, moves: 1, embedding: 6, hidden: 6, bidirectional: true };
+        let sizes = Sizes { tokens, points, pairs: mutator.pairs, moves: 1, embedding: 6, hidden: 6, bidirectional: true };
         (Controller { sizes, weights: Weights::random(&sizes, 1.0, &mut rng) }, mutator)
     };
     let (saved, mutator) = controller_of(Arc::new(cells::Renas::default()));
@@ -253,4 +263,180 @@ fn bad_settings_are_refused_by_name() {
     assert!(refused(RenasPlus { baseline: 1.0, ..tiny() }).contains("strategy.baseline"));
     let text = serde_json::to_string(&tiny()).unwrap();
     assert!(text.contains(r#""changes":{"several":0.0}"#), "{text}");
+}
+
+/// A learner over cells of NAS-Bench-201 without its isomorphisms.
+fn learner(learning: Learning, critic: bool) -> (Learner, Mutator) {
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201 { merge_isomorphic: false });
+    let mutator = Mutator::new(space, Vec::new(), Changes::Several(0.0)).unwrap();
+    let (tokens, points) = (mutator.vocabulary.size() as usize, mutator.space.points().len());
+    let pairs = if critic { mutator.pairs } else { 0 };
+    let sizes = Sizes { tokens, points, pairs, moves: 0, embedding: 8, hidden: 8, bidirectional: true };
+    let weights = Weights::random(&sizes, 0.1, &mut ChaCha8Rng::seed_from_u64(5));
+    (Learner::new(Controller { sizes, weights }, learning, Direction::Maximize), mutator)
+}
+
+fn published() -> Learning {
+    Learning {
+        reward: Reward::Figure,
+        rate: 1e-3,
+        entropy: 0.1,
+        entropy_in_reward: true,
+        baseline: None,
+        normalise: false,
+        replay: 0,
+        clip: None,
+    }
+}
+
+#[test]
+fn the_settings_of_renas_are_those_of_the_paper() {
+    let Renas { population, aging, changes, bidirectional, embedding, hidden, learning_rate, entropy, .. } = Renas::default();
+    assert_eq!((population, aging, changes, bidirectional), (20, false, Changes::EveryBlock, true));
+    assert_eq!((embedding, hidden, learning_rate, entropy), (100, 100, 1e-3, 0.1));
+}
+
+#[test]
+fn a_mutation_of_the_papers_cell_is_ten_actions_of_three_heads() {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let space: Arc<dyn SearchSpace> = Arc::new(cells::Renas::default());
+    let mutator = Mutator::new(space.clone(), Vec::new(), Changes::EveryBlock).unwrap();
+    let tokens = mutator.vocabulary.size() as usize;
+    let sizes = Sizes { tokens, points: 0, pairs: 0, moves: 0, embedding: 4, hidden: 4, bidirectional: true };
+    let controller = Controller { sizes, weights: Weights::random(&sizes, 0.8, &mut rng) };
+    for _ in 0..20 {
+        let parent = sample(space.as_ref(), &mut rng).unwrap();
+        let trace = space.trace(&parent).unwrap();
+        let encoding = controller.encode(&mutator.sequence(&trace).unwrap());
+        let Some(child) = mutator.draw(&controller, &encoding, &parent, &trace, false, &mut rng).unwrap() else { continue };
+        let (routed, answered) = child.decisions.split_at(5);
+        // The router chooses among the two inputs and two operators of each block.
+        assert!(routed.iter().all(|one| one.head == Head::Router && one.candidates.len() == 4));
+        for (block, one) in answered.iter().enumerate() {
+            // Six operators, or the blocks before and two cells, without the old answer.
+            let count = one.candidates.len();
+            assert!(matches!(one.head, Head::Answers(_)) && (count == 5 || count == block + 1), "block {block}: {count}");
+        }
+    }
+}
+
+#[test]
+fn every_child_is_one_step_of_policy_gradient_with_the_entropy_in_its_reward() {
+    let step =
+        |learning: Learning, child_loss: f64| {
+            let (mut learner, mutator) = learner(learning, false);
+            let mut rng = ChaCha8Rng::seed_from_u64(6);
+            let parent = sample(mutator.space.as_ref(), &mut rng).unwrap();
+            let trace = mutator.space.trace(&parent).unwrap();
+            let log_probability = |learner: &Learner, routes: &[usize], child: &Trace| -> f64 {
+                let encoding = learner.controller.encode(&mutator.sequence(&trace).unwrap());
+                let decisions = mutator.replay(&learner.controller, &encoding, [&trace, child], routes).unwrap().unwrap();
+                decisions.iter().map(|one| f64::from(one.log_probability())).sum()
+            };
+            let encoding = learner.controller.encode(&mutator.sequence(&trace).unwrap());
+            let child = mutator.draw(&learner.controller, &encoding, &parent, &trace, false, &mut rng).unwrap().unwrap();
+            let (routes, child) = (child.routes, mutator.space.trace(&child.genotype).unwrap());
+            let before = log_probability(&learner, &routes, &child);
+            let old = learner.controller.weights.clone();
+            let one = Experience {
+                parent: trace.clone(),
+                child: child.clone(),
+                routes: routes.clone(),
+                log_probability: before,
+                parent_loss: -0.5,
+                child_loss,
+            };
+            learner.learn(one, &mutator, 0).unwrap();
+            let moved =
+                learner.controller.weights.each().into_iter().zip(old.each()).flat_map(|((_, new), (_, old))| {
+                    new.iter().zip(old).map(|(new, old)| (new - old).abs()).collect::<Vec<f32>>()
+                });
+            (log_probability(&learner, &routes, &child) - before, moved.fold(0.0, f32::max), learner.learnt)
+        };
+    let (gained, moved, learnt) = step(published(), -0.9);
+    assert!(gained > 0.0 && learnt == 1, "a good child makes its mutation likelier: {gained}");
+    assert!((moved - 1e-3).abs() < 1e-5, "the first step of Adam is its rate: {moved}");
+    let (gained, ..) = step(published(), f64::INFINITY);
+    assert!(gained > 0.0, "the entropy alone is a reward: {gained}");
+    let (gained, moved, _) = step(Learning { entropy: 0.0, ..published() }, f64::INFINITY);
+    assert_eq!((gained, moved), (0.0, 0.0), "without it, an accuracy of 0 teaches nothing");
+}
+
+#[test]
+fn the_critic_learns_from_any_candidate_and_the_policy_from_the_critic() {
+    let plus = Learning { entropy: 0.01, entropy_in_reward: false, ..published() };
+    let (mut learner, mutator) = learner(plus, true);
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let mut draw = || {
+        let genotype = sample(mutator.space.as_ref(), &mut rng).unwrap();
+        let trace = mutator.space.trace(&genotype).unwrap();
+        let (sequence, loss) = (mutator.sequence(&trace).unwrap(), share(&genotype, "nor_conv_3x3"));
+        critic::Seen { genotype, trace, sequence, loss }
+    };
+    let entropy = |learner: &Learner, one: &critic::Seen| {
+        let encoding = learner.controller.encode(&one.sequence);
+        f64::from(learner.controller.decide(&encoding, Head::Answers(1), (1..=5).collect()).entropy())
+    };
+    let asked: Vec<critic::Seen> = (0..100).map(|_| draw()).collect();
+    let before = entropy(&learner, &asked[0]);
+    for seed in 0..150 {
+        let one = draw();
+        learner.see(one.loss);
+        learner.seen.push(one);
+        learner.criticise(&Critic::default(), &mutator, seed).unwrap();
+    }
+    let values: Vec<f64> =
+        asked.iter().map(|one| f64::from(learner.controller.value(&learner.controller.encode(&one.sequence)))).collect();
+    let mean = |numbers: &[f64]| numbers.iter().sum::<f64>() / numbers.len() as f64;
+    let losses: Vec<f64> = asked.iter().map(|one| one.loss).collect();
+    let (v, l) = (mean(&values), mean(&losses));
+    let dot =
+        |a: &[f64], a_mean: f64, b: &[f64], b_mean: f64| a.iter().zip(b).map(|(a, b)| (a - a_mean) * (b - b_mean)).sum::<f64>();
+    let correlation = dot(&values, v, &losses, l) / (dot(&values, v, &values, v) * dot(&losses, l, &losses, l)).sqrt();
+    assert!(correlation < -0.8, "expects more of smaller losses: {correlation}");
+    let after = entropy(&learner, &asked[0]);
+    assert!(after < before - 0.1, "imagined children alone taught the policy what to answer: {before} {after}");
+}
+
+#[test]
+fn no_query_is_wasted_on_a_candidate_that_was_tried() {
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201 { merge_isomorphic: false });
+    let trials = run(&tiny(), &space, 150, |genotype| Some(share(genotype, "nor_conv_3x3")));
+    let hashes: std::collections::BTreeSet<u64> = trials.iter().map(|trial| space.canonical_hash(&trial.genotype)).collect();
+    assert_eq!(hashes.len(), trials.len());
+}
+
+#[test]
+fn the_survivors_get_the_full_effort_and_end_the_search() {
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201::default());
+    let plain = Renas { population: 6, sample: 3, fidelity: 0.5, finish: Some(40), ..plain() };
+    let objectives = [Objective { name: "accuracy".into(), direction: Direction::Maximize }];
+    let mut strategy = plain.build(space, &objectives).unwrap();
+    let mut trials: Vec<Trial> = Vec::new();
+    loop {
+        let id = trials.len() as u64;
+        let asked = strategy.ask(&Ask::alone(id, &[]), &mut ChaCha8Rng::seed_from_u64(id)).unwrap();
+        let Some(proposal) = asked.into_iter().next() else { break };
+        let loss = share(&proposal.genotype, "nor_conv_3x3");
+        let trial = Trial::told(id, proposal, Some(vec![loss]));
+        strategy.tell(&trial).unwrap();
+        trials.push(trial);
+    }
+    let (children, survivors) = trials.split_at(40);
+    assert!(children.iter().all(|trial| trial.fidelity == 0.5));
+    assert!(children[6..].iter().all(|trial| trial.origin.by == "renas"), "less than full effort is learnt from");
+    assert!((1..=6).contains(&survivors.len()) && survivors.iter().all(|trial| trial.fidelity == 1.0));
+    assert!(survivors.is_sorted_by_key(|trial| trial.losses[0]), "the best first");
+}
+
+#[test]
+fn what_was_learnt_elsewhere_chooses_the_first_candidates() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("controller.safetensors");
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201 { merge_isomorphic: false });
+    let loss = |genotype: &Genotype| Some(share(genotype, "nor_conv_3x3"));
+    let first = |trials: &[Trial]| trials[..20].iter().map(|trial| trial.losses[0]).sum::<f64>() / 20.0;
+    let fresh = run(&RenasPlus { save: Some(path.clone()), ..tiny() }, &space, 150, loss);
+    let warm = run(&RenasPlus { controller: Some(path), ..tiny() }, &space, 20, loss);
+    assert!(first(&warm) < first(&fresh) - 0.15, "{} {}", first(&warm), first(&fresh));
 }

@@ -4,6 +4,7 @@
 //! any number of them. Runs of one seed stand together in the list, so that an interrupted comparison has about as many of each
 //! strategy; a run that was cut short does not count.
 
+mod matrix;
 mod plot;
 mod summary;
 
@@ -32,6 +33,9 @@ const TRIALS: u64 = 500;
 /// One of the things that are compared.
 struct Variant {
     label: String,
+    /// The strategy alone, and which of the configs it is from.
+    strategy: String,
+    file: usize,
     config: RunConfig,
     /// Index into what was built: variants that differ in their strategy alone share data.
     built: usize,
@@ -48,12 +52,12 @@ struct Curve {
 pub fn run(args: &Compare, quiet: bool) -> Result<u8, CliError> {
     let signals = Signals::watch()?;
     let (variants, built) = variants(args, quiet)?;
-    let first = built.first().ok_or_else(|| CliError::usage("name at least one config"))?;
-    let objective = first.evaluator.objectives().first().cloned();
-    let objective =
-        objective.ok_or_else(|| CliError::failed("the evaluator names no objective; this is a defect of its plugin"))?;
-    if built.iter().any(|other| other.evaluator.objectives().first() != Some(&objective)) {
-        return Err(CliError::usage("the configs judge by different objectives; compare those that share the first one"));
+    let first = variants.first().ok_or_else(|| CliError::usage("name at least one config"))?;
+    let objective = objective(first, &built)?;
+    if !args.matrix && built.iter().any(|other| other.evaluator.objectives().first() != Some(&objective)) {
+        return Err(CliError::usage(
+            "the configs judge by different objectives; compare those that share the first one, or show them as a --matrix",
+        ));
     }
     let configured = variants.iter().filter_map(|variant| variant.config.study.trials).max();
     let trials = args.trials.or(configured).unwrap_or_else(|| args.at.iter().copied().max().unwrap_or(TRIALS));
@@ -71,6 +75,10 @@ pub fn run(args: &Compare, quiet: bool) -> Result<u8, CliError> {
     if done < tasks.len() {
         output::note(&format!("interrupted: {done} of {} runs were whole and count", tasks.len()));
     }
+    if args.matrix {
+        matrix::Matrix::new(&variants, &built, &curves, args, at.last().copied().unwrap_or(trials))?.write(args.format)?;
+        return Ok(signals.exit_code(0));
+    }
     let mut runs: Vec<(&str, Vec<&Curve>)> = variants.iter().map(|variant| (variant.label.as_str(), Vec::new())).collect();
     for (index, curve) in curves.iter().enumerate() {
         let count = runs.len();
@@ -78,7 +86,7 @@ pub fn run(args: &Compare, quiet: bool) -> Result<u8, CliError> {
             own.push(curve);
         }
     }
-    let summary = Summary::new(&runs, &objective, &args.metric, &at, args.optimum)?;
+    let summary = Summary::new(&runs, &objective, &args.metric, &at, args.optimum, args.target)?;
     match args.format {
         CompareFormat::Table => output::result(|out| summary.table(out))?,
         CompareFormat::Markdown => output::result(|out| summary.markdown(out))?,
@@ -90,6 +98,12 @@ pub fn run(args: &Compare, quiet: bool) -> Result<u8, CliError> {
     Ok(signals.exit_code(0))
 }
 
+/// What a variant is judged by.
+fn objective(variant: &Variant, built: &[Built]) -> Result<Objective, CliError> {
+    let objective = built.get(variant.built).and_then(|built| built.evaluator.objectives().first().cloned());
+    objective.ok_or_else(|| CliError::failed("the evaluator names no objective; this is a defect of its plugin"))
+}
+
 /// Everything that is compared: each config with each strategy.
 fn variants(args: &Compare, quiet: bool) -> Result<(Vec<Variant>, Vec<Built>), CliError> {
     let mut variants: Vec<Variant> = Vec::new();
@@ -97,7 +111,7 @@ fn variants(args: &Compare, quiet: bool) -> Result<(Vec<Variant>, Vec<Built>), C
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     let strategies: Vec<Option<&String>> =
         if args.strategy.is_empty() { vec![None] } else { args.strategy.iter().map(Some).collect() };
-    for file in &args.configs {
+    for (index_of_file, file) in args.configs.iter().enumerate() {
         for strategy in &strategies {
             let mut overrides: Vec<String> = strategy.iter().map(|text| strategy_override(text)).collect();
             overrides.extend(args.set.iter().cloned());
@@ -113,7 +127,8 @@ fn variants(args: &Compare, quiet: bool) -> Result<(Vec<Variant>, Vec<Built>), C
                     built.len() - 1
                 }
             };
-            let mut label = label(&json(serde_json::to_value(&config.strategy))?);
+            let strategy = label(&json(serde_json::to_value(&config.strategy))?);
+            let mut label = strategy.clone();
             let taken = |label: &str| variants.iter().any(|variant| variant.label == label);
             if taken(&label) {
                 label = format!("{label} [{}]", file.file_stem().unwrap_or_default().to_string_lossy());
@@ -122,7 +137,7 @@ fn variants(args: &Compare, quiet: bool) -> Result<(Vec<Variant>, Vec<Built>), C
             if same > 0 {
                 label = format!("{label} #{}", variants.len());
             }
-            variants.push(Variant { label, config, built: index });
+            variants.push(Variant { label, strategy, file: index_of_file, config, built: index });
         }
     }
     Ok((variants, built))

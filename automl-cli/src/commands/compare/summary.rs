@@ -18,6 +18,42 @@ pub struct Summary {
     objective: String,
     /// The best value of the objective, and whether it was found in these runs or was given.
     optimum: Option<(f64, bool)>,
+    /// A value of the objective, and how soon each variant had it.
+    target: Option<(f64, Vec<Reached>)>,
+}
+
+/// After how many queries a variant had reached the target.
+struct Reached {
+    label: String,
+    /// A run that did not get there counts with all its queries.
+    queries: Spread,
+    runs: usize,
+    hits: usize,
+}
+
+impl Reached {
+    fn of(label: &str, curves: &[&Curve], objective: &Objective, target: f64) -> Self {
+        let at = |curve: &&Curve| {
+            // A figure that is no number is no hit.
+            curve.objective.iter().position(|value| objective.loss(*value) <= objective.loss(target)).map(|query| query + 1)
+        };
+        let hits = curves.iter().filter_map(at).count();
+        let queries = curves.iter().map(|curve| at(curve).unwrap_or(curve.objective.len()) as f64);
+        Self { label: label.to_owned(), queries: Spread::of(queries, None), runs: curves.len(), hits }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let [.., lower, median, upper, _, _] = self.queries.order;
+        let spread = &self.queries;
+        let mean = format!("{:.0}±{:.0}", spread.mean, spread.deviation);
+        vec![
+            self.label.clone(),
+            format!("{median:.0}"),
+            format!("{lower:.0} to {upper:.0}"),
+            mean,
+            format!("{} of {}", self.hits, self.runs),
+        ]
+    }
 }
 
 /// One metric.
@@ -72,6 +108,44 @@ impl Spread {
     }
 }
 
+impl Spread {
+    /// Mean and deviation with so many digits; a dash where there is no run.
+    pub fn text(&self, digits: usize) -> String {
+        if self.runs == 0 { "-".to_owned() } else { format!("{:.digits$}±{:.digits$}", self.mean, self.deviation) }
+    }
+}
+
+/// Digits that show two of the widest spread.
+pub fn digits<'a>(spreads: impl Iterator<Item = &'a Spread>) -> usize {
+    let widest = spreads.map(|spread| spread.deviation).filter(|deviation| deviation.is_finite()).fold(0.0, f64::max);
+    if widest > 0.0 { (1.0 - widest.log10().floor()).clamp(2.0, 6.0) as usize } else { 4 }
+}
+
+/// Writes a table in columns, its header first.
+pub fn aligned(cells: &[Vec<String>], out: &mut dyn Write) -> io::Result<()> {
+    let width =
+        |column: usize| cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    for row in cells {
+        let line = row.iter().enumerate().map(|(column, cell)| {
+            let pad = " ".repeat(width(column) - cell.chars().count());
+            if column == 0 { format!("{cell}{pad}") } else { format!("  {pad}{cell}") }
+        });
+        writeln!(out, "{}", line.collect::<String>())?;
+    }
+    Ok(())
+}
+
+/// Writes a table in Markdown, its header first.
+pub fn piped(cells: &[Vec<String>], out: &mut dyn Write) -> io::Result<()> {
+    for (line, row) in cells.iter().enumerate() {
+        writeln!(out, "| {} |", row.join(" | "))?;
+        if line == 0 {
+            writeln!(out, "|{}", "---|".repeat(row.len()))?;
+        }
+    }
+    Ok(())
+}
+
 /// The value below which a share of the sorted values lies, between the two nearest by a line.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
@@ -92,6 +166,7 @@ impl Summary {
         wanted: &[String],
         at: &[u64],
         optimum: Option<f64>,
+        target: Option<f64>,
     ) -> Result<Self, CliError> {
         let curves = || runs.iter().flat_map(|(_, curves)| curves.iter());
         let mut known: Vec<&str> = curves().flat_map(|curve| curve.metrics.keys()).map(String::as_str).collect();
@@ -139,6 +214,9 @@ impl Summary {
             seeds: runs.iter().map(|(_, curves)| curves.len()).max().unwrap_or(0),
             objective: objective.name.clone(),
             optimum,
+            target: target.map(|target| {
+                (target, runs.iter().map(|(label, curves)| Reached::of(label, curves, objective, target)).collect())
+            }),
         })
     }
 
@@ -157,37 +235,36 @@ impl Summary {
         format!("{}, the best so far: mean ± standard deviation, {runs}{optimum}", metric.name)
     }
 
+    /// Every table with what stands above it.
+    fn tables(&self) -> Vec<(String, Vec<Vec<String>>)> {
+        let mut tables: Vec<_> = self.metrics.iter().map(|metric| (self.heading(metric), metric.cells())).collect();
+        if let Some((target, reached)) = &self.target {
+            let heading = format!(
+                "queries until {} was {target}; a run that did not get there counts with all its queries",
+                self.objective
+            );
+            let header = ["strategy", "median", "quartiles", "mean", "reached by"].map(str::to_owned).to_vec();
+            tables.push((heading, std::iter::once(header).chain(reached.iter().map(Reached::cells)).collect()));
+        }
+        tables
+    }
+
     /// For people, on a terminal.
     pub fn table(&self, out: &mut dyn Write) -> io::Result<()> {
-        for (index, metric) in self.metrics.iter().enumerate() {
-            let cells = metric.cells();
-            let width = |column: usize| {
-                cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-            };
+        for (index, (heading, cells)) in self.tables().iter().enumerate() {
             let gap = if index > 0 { "\n" } else { "" };
-            writeln!(out, "{gap}{}", self.heading(metric))?;
-            for row in &cells {
-                let line = row.iter().enumerate().map(|(column, cell)| {
-                    let pad = " ".repeat(width(column) - cell.chars().count());
-                    if column == 0 { format!("{cell}{pad}") } else { format!("  {pad}{cell}") }
-                });
-                writeln!(out, "{}", line.collect::<String>())?;
-            }
+            writeln!(out, "{gap}{heading}")?;
+            aligned(cells, out)?;
         }
         Ok(())
     }
 
     /// For a document.
     pub fn markdown(&self, out: &mut dyn Write) -> io::Result<()> {
-        for (index, metric) in self.metrics.iter().enumerate() {
+        for (index, (heading, cells)) in self.tables().iter().enumerate() {
             let gap = if index > 0 { "\n" } else { "" };
-            writeln!(out, "{gap}{}\n", self.heading(metric))?;
-            for (line, row) in metric.cells().iter().enumerate() {
-                writeln!(out, "| {} |", row.join(" | "))?;
-                if line == 0 {
-                    writeln!(out, "|{}", "---|".repeat(row.len()))?;
-                }
-            }
+            writeln!(out, "{gap}{heading}\n")?;
+            piped(cells, out)?;
         }
         Ok(())
     }
@@ -204,6 +281,12 @@ impl Summary {
                     writeln!(out, "{},{},{}", quoted(&row.label), quoted(&metric.name), figures.join(","))?;
                 }
             }
+        }
+        for (target, one) in self.target.iter().flat_map(|(target, reached)| reached.iter().map(move |one| (target, one))) {
+            let mut figures = vec![one.runs.to_string()];
+            figures.extend([one.queries.mean, one.queries.deviation].into_iter().chain(one.queries.order).map(figure));
+            figures.push(figure(one.hits as f64 / one.runs as f64));
+            writeln!(out, "{},{},,{}", quoted(&one.label), quoted(&format!("queries until {target}")), figures.join(","))?;
         }
         Ok(())
     }
@@ -231,16 +314,10 @@ impl Summary {
 impl Metric {
     /// The table as texts, its header first.
     fn cells(&self) -> Vec<Vec<String>> {
-        // Two digits of the widest spread.
-        let widest = self.rows.iter().flat_map(|row| &row.at).map(|spread| spread.deviation).filter(|d| d.is_finite());
-        let widest = widest.fold(0.0, f64::max);
-        let digits = if widest > 0.0 { (1.0 - widest.log10().floor()).clamp(2.0, 6.0) as usize } else { 4 };
+        let digits = digits(self.rows.iter().flat_map(|row| &row.at));
         let cell = |spread: &Spread| {
-            if spread.runs == 0 {
-                return "-".to_owned();
-            }
             let hit = spread.hit.map(|hit| format!(" ({:.0} %)", 100.0 * hit)).unwrap_or_default();
-            format!("{:.digits$}±{:.digits$}{hit}", spread.mean, spread.deviation)
+            spread.text(digits) + &hit
         };
         let header = std::iter::once("queries".to_owned()).chain(self.at.iter().map(u64::to_string)).collect();
         let rows = self.rows.iter().map(|row| std::iter::once(row.label.clone()).chain(row.at.iter().map(cell)).collect());
@@ -248,11 +325,11 @@ impl Metric {
     }
 }
 
-fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     if value.is_nan() { String::new() } else { value.to_string() }
 }
 
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
@@ -283,19 +360,23 @@ mod tests {
         let (a, b, c) = (curve(&[1.0, 3.0], &[f64::NAN, 9.0]), curve(&[2.0, 2.0], &[8.0, 8.0]), curve(&[0.0, 1.0], &[5.0, 6.0]));
         let runs = [("one, two", vec![&a, &b]), ("three", vec![&c])];
         let objective = Objective { name: "val".into(), direction: Direction::Maximize };
-        let summary = Summary::new(&runs, &objective, &[], &[1, 2], None).ok().unwrap();
+        let summary = Summary::new(&runs, &objective, &[], &[1, 2], None, Some(3.0)).ok().unwrap();
         let mut text = Vec::new();
         summary.table(&mut text).unwrap();
         summary.csv(&mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
-        for line in
-            ["one, two  1.50±0.71 (0 %)  2.50±0.71 (50 %)", "three     5.00±0.00  6.00±0.00", "\"one, two\",test,1,1,8,0,8"]
-        {
+        for line in [
+            "one, two  1.50±0.71 (0 %)  2.50±0.71 (50 %)",
+            "three     5.00±0.00  6.00±0.00",
+            "\"one, two\",test,1,1,8,0,8",
+            "three          2     2 to 2   2±0      0 of 1",
+            "\"one, two\",queries until 3,,2,2,0,",
+        ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        let error = Summary::new(&runs, &objective, &["tset".to_owned()], &[1], None).err().unwrap().to_string();
+        let error = Summary::new(&runs, &objective, &["tset".to_owned()], &[1], None, None).err().unwrap().to_string();
         assert!(error.contains("val, test"), "{error}");
-        let given = Summary::new(&runs, &objective, &[], &[2], Some(2.0)).ok().unwrap();
+        let given = Summary::new(&runs, &objective, &[], &[2], Some(2.0), None).ok().unwrap();
         assert_eq!(given.metrics[0].rows[0].at[0].hit, Some(0.5));
     }
 }
