@@ -73,6 +73,17 @@ pub enum Stop {
     Cancelled,
 }
 
+/// An earlier trial, as far as an evaluation needs it that builds on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ancestor {
+    /// What was evaluated.
+    pub genotype: Genotype,
+    /// At which share of the full effort.
+    pub fidelity: f64,
+    /// Ids of the trials that it descends from itself, all smaller than its own.
+    pub parents: Vec<u64>,
+}
+
 /// What the study gives to an evaluation. Everything in it is the same for any number of workers, but the token.
 pub trait EvalContext {
     /// Seed of the study's evaluations: the same for all trials, so that folds are shared and duplicates are equal.
@@ -87,6 +98,19 @@ pub trait EvalContext {
     /// # Errors
     /// [`Stop::Pruned`] or [`Stop::Cancelled`], to be passed on.
     fn report(&mut self, step: u64, losses: &[f64]) -> Result<(), Stop>;
+
+    /// Ids of the trials that the candidate descends from, as its strategy says. Default: none, as outside a study.
+    fn parents(&self) -> &[u64] {
+        &[]
+    }
+
+    /// An earlier trial by its id; one that repeats another is that other. An evaluator that builds on the evaluation of a parent
+    /// finds here what it needs to do that evaluation again where it does not have it: after a resume, the trials of the journal
+    /// were not evaluated. Default: none.
+    fn ancestor(&self, trial: u64) -> Option<Ancestor> {
+        let _ = trial;
+        None
+    }
 }
 
 /// The context of an evaluation outside a study: it races nobody, and only `cancel` ends it early.
@@ -127,7 +151,8 @@ pub struct Price {
     pub bytes: f64,
 }
 
-/// Judges candidates. Results depend on the genotype, the seed and the fidelity alone.
+/// Judges candidates. Results depend on the genotype, the seed and the fidelity alone, and on those of the candidate's ancestors
+/// where the evaluator asks for them.
 pub trait Evaluator: Send + Sync {
     /// What it measures, in the order of the losses.
     fn objectives(&self) -> Vec<Objective>;

@@ -26,7 +26,7 @@ pub mod vocabulary;
 
 pub use cancel::{Cancel, Deadline, Stopwatch};
 pub use error::{Error, Result};
-pub use evaluator::{Alone, Direction, EvalContext, Evaluation, Evaluator, EvaluatorConfig, Objective, Price, Stop};
+pub use evaluator::{Alone, Ancestor, Direction, EvalContext, Evaluation, Evaluator, EvaluatorConfig, Objective, Price, Stop};
 pub use genotype::{Genotype, Node, Params, Value};
 pub use graph::{GraphSpace, GraphSpec, OperatorSpec};
 pub use journal::Journal;

@@ -2,6 +2,7 @@
 //!
 //! - [`tensor`]: the layer between networks and dfdx, which nothing else here names.
 //! - `mlp`: the operator that adds a multi-layer perceptron to the gene pool of tables.
+//! - [`mlp_tabular`]: networks on tables, with the preprocessing before them.
 //! - [`nao`]: neural architecture optimization, which moves candidates in a learnt continuous space.
 //! - [`cells`]: the spaces of convolutional cells of NASNet, NAO, RENAS and DARTS, and the size of their networks.
 //! - [`images`]: sets of labelled images, read, split and varied.
@@ -16,6 +17,7 @@
 pub mod cells;
 pub mod images;
 mod mlp;
+pub mod mlp_tabular;
 pub mod nao;
 pub mod nao_rnn;
 pub mod nas_bench_101;
@@ -28,6 +30,7 @@ pub mod tensor;
 pub mod text;
 pub mod train;
 
+pub use mlp_tabular::MlpTabular;
 pub use nao::{Nao, NaoPlus};
 pub use nao_rnn::NaoRnn;
 pub use nas_bench_101::NasBench101;

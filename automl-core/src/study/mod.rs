@@ -7,6 +7,7 @@
 //!
 //! **Resume is replay.** A recorded trial is not evaluated again: its proposal is asked, compared with the record, and told.
 
+mod ancestry;
 mod limits;
 mod pool;
 mod racing;
@@ -310,6 +311,7 @@ impl<'scope> Run<'scope> {
         }
         self.trials.push(None);
         let original = *self.first_seen.entry((hash, proposal.fidelity.to_bits())).or_insert(id);
+        let parents = self.pool.ancestry().add(&proposal, original);
         if let Some(record) = self.study.recorded.remove(&(id as u64)) {
             if record.genotype != proposal.genotype || record.fidelity != proposal.fidelity {
                 return Err(Error::Replay { id: id as u64 });
@@ -326,7 +328,8 @@ impl<'scope> Run<'scope> {
             let cancel = self.token.child(None);
             self.in_flight.insert(id, InFlight { bytes, cancel: cancel.clone(), stopped: false });
             let rivals = self.racing.rivals(proposal.fidelity);
-            self.pool.start(Job { id, genotype: proposal.genotype.clone(), fidelity: proposal.fidelity, cancel, rivals });
+            let (genotype, fidelity) = (proposal.genotype.clone(), proposal.fidelity);
+            self.pool.start(Job { id, genotype, fidelity, cancel, rivals, parents });
             self.pending.push_back(proposal);
         } else if let Some(Some(trial)) = self.trials.get(original) {
             let repeated = repeat(trial, id, &proposal);

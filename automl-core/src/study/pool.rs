@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
+use super::ancestry::Ancestry;
 use super::racing::{Rivals, is_lost};
 use crate::cancel::Cancel;
-use crate::evaluator::{EvalContext, Evaluation, Evaluator, Stop};
+use crate::evaluator::{Ancestor, EvalContext, Evaluation, Evaluator, Stop};
 use crate::genotype::Genotype;
 
 /// A trial to be evaluated.
@@ -22,6 +23,8 @@ pub(super) struct Job {
     pub cancel: Cancel,
     /// Whom it races against.
     pub rivals: Rivals,
+    /// As in [`EvalContext::parents`].
+    pub parents: Vec<u64>,
 }
 
 /// How it went.
@@ -43,6 +46,7 @@ struct Bench {
     seed: u64,
     cancel: Cancel,
     trial_time: Option<Duration>,
+    ancestry: Ancestry,
 }
 
 /// Evaluates jobs.
@@ -65,7 +69,7 @@ impl<'scope> Pool<'scope> {
         trial_time: Option<Duration>,
         watched: bool,
     ) -> Self {
-        let bench = Arc::new(Bench { evaluator, seed, cancel, trial_time });
+        let bench = Arc::new(Bench { evaluator, seed, cancel, trial_time, ancestry: Ancestry::default() });
         let threads = (workers > 1 || watched).then(|| {
             let (jobs, inbox) = channel::<Job>();
             let (outbox, reports) = channel();
@@ -91,6 +95,11 @@ impl<'scope> Pool<'scope> {
         self.workers
     }
 
+    /// The trials so far, which evaluations may ask about.
+    pub fn ancestry(&self) -> &Ancestry {
+        &self.bench.ancestry
+    }
+
     pub fn start(&mut self, job: Job) {
         match &self.threads {
             // The receiver lives as long as the workers do, and they end only when this sender is dropped.
@@ -113,12 +122,14 @@ impl Bench {
         let start = Instant::now();
         let deadline = self.trial_time.map(|limit| start + limit);
         let cancel = job.cancel.child(deadline);
-        let mut cx = Context { seed: self.seed, fidelity: job.fidelity, cancel, rivals: job.rivals, steps: Vec::new() };
+        let Job { id, genotype, fidelity, rivals, parents, .. } = job;
+        let ancestry = self.ancestry.clone();
+        let mut cx = Context { seed: self.seed, fidelity, cancel, rivals, steps: Vec::new(), parents, ancestry };
         let result = if self.cancel.is_cancelled() {
             Err(Stop::Cancelled)
         } else {
             // A panic in one candidate must not end the search: the trial fails, and says why.
-            catch_unwind(AssertUnwindSafe(|| self.evaluator.evaluate(&job.genotype, &mut cx)))
+            catch_unwind(AssertUnwindSafe(|| self.evaluator.evaluate(&genotype, &mut cx)))
                 .unwrap_or_else(|panic| Err(Stop::Failed(format!("panicked: {}", message(&*panic)))))
         };
         let result = match result {
@@ -128,7 +139,7 @@ impl Bench {
             result => result,
         };
         let (seconds, cut) = (start.elapsed().as_secs_f64(), self.cancel.is_cancelled());
-        Report { id: job.id, genotype: job.genotype, result, steps: cx.steps, seconds, cut }
+        Report { id, genotype, result, steps: cx.steps, seconds, cut }
     }
 }
 
@@ -143,6 +154,8 @@ struct Context {
     cancel: Cancel,
     rivals: Rivals,
     steps: Vec<f64>,
+    parents: Vec<u64>,
+    ancestry: Ancestry,
 }
 
 impl EvalContext for Context {
@@ -168,5 +181,13 @@ impl EvalContext for Context {
             }
         }
         if self.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+
+    fn parents(&self) -> &[u64] {
+        &self.parents
+    }
+
+    fn ancestor(&self, trial: u64) -> Option<Ancestor> {
+        self.ancestry.get(trial)
     }
 }

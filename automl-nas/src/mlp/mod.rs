@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::inputs::Inputs;
-use self::network::{Network, Plan};
+use self::network::{Network, Plan, Widths};
 use self::train::{BLOCK, Sample, Settings, Targets, train};
 use crate::tensor::{Activation, Cpu, matrix, values};
 
@@ -35,7 +35,11 @@ automl_ops::describe! {
     reads [DENSE, PREDICTION], emits PREDICTION,
     params [
         Param::int("layers", 1, 4, 2).about("hidden layers"),
-        Param::int("width", 16, 512, 128).log().about("outputs of each hidden layer"),
+        Param::int("width", 16, 512, 128).log().about("outputs of the widest hidden layer"),
+        Param::choice("widths", &["constant", "funnel", "widening"])
+            .about("all hidden layers of one width, each half as wide as the one before, or each twice as wide"),
+        Param::switch("residual", false).when("widths", &[Value::from("constant")])
+            .about("whether each hidden layer but the first adds its input to its output"),
         Param::choice("activation", &["gelu", "relu", "silu"]).about("function between the layers"),
         Param::choice("normalization", &["none", "layer"]).about("`layer`: normalises what a layer reads from the one before"),
         Param::float("dropout", 0.0, 0.5, 0.1).about("share of the hidden outputs that a training step ignores"),
@@ -74,6 +78,26 @@ fn activation(fit: &Fit<'_>) -> Result<Activation, OperatorError> {
     })
 }
 
+fn widths(params: &Params) -> Widths {
+    match params.get("widths") {
+        Some(Value::Text(text)) if text == "funnel" => Widths::Funnel,
+        Some(Value::Text(text)) if text == "widening" => Widths::Widening,
+        _ => Widths::Constant,
+    }
+}
+
+/// About the multiplications of a row, and the outputs of all hidden layers.
+fn extent(shape: &Shape, params: &Params) -> [f64; 2] {
+    let number = |name: &str| if let Some(Value::Int(value)) = params.get(name) { (*value).max(1) as usize } else { 1 };
+    let (mut inputs, mut weights, mut hidden) = (shape.columns, 0.0, 0.0);
+    for width in widths(params).of(number("layers"), number("width")) {
+        weights += inputs * width as f64;
+        hidden += width as f64;
+        inputs = width as f64;
+    }
+    [weights + inputs * shape.classes, hidden]
+}
+
 /// The head, and the targets in its terms.
 fn head(y: &Target, weights: &[f32]) -> (Head, Vec<usize>, Vec<f32>) {
     match y {
@@ -110,22 +134,19 @@ impl TabularOperator for Mlp {
             Some(Value::Int(value)) => *value as f64,
             _ => 0.0,
         };
-        let (layers, width, epochs) = (number("layers"), number("width"), number("epochs"));
-        let weights = shape.columns * width + (layers - 1.0) * width * width + width * shape.classes;
+        let (epochs, [weights, hidden]) = (number("epochs"), extent(shape, params));
         let batch = number("batch_size").min((shape.rows / 20.0).max(16.0));
         let steps = epochs * (shape.rows / batch).ceil();
         let seconds = 1e-10 * epochs * shape.rows * weights
-            + 6e-9 * epochs * shape.rows * (shape.columns + layers * width + shape.classes)
+            + 6e-9 * epochs * shape.rows * (shape.columns + hidden + shape.classes)
             + steps * (3e-5 + 4e-9 * weights);
-        let bytes = 4.0 * shape.cells() + 24.0 * weights + 16.0 * batch * (shape.columns + 4.0 * layers * width);
+        let bytes = 4.0 * shape.cells() + 24.0 * weights + 16.0 * batch * (shape.columns + 4.0 * hidden);
         Cost { seconds, bytes, columns: shape.classes }
     }
 
     fn row_seconds(&self, shape: &Shape, params: &Params) -> f64 {
-        let number = |name: &str| if let Some(Value::Int(value)) = params.get(name) { *value as f64 } else { 0.0 };
-        let (layers, width) = (number("layers"), number("width"));
-        let weights = shape.columns * width + (layers - 1.0) * width * width + width * shape.classes;
-        1e-10 * weights + 3e-9 * (shape.columns + layers * width + shape.classes)
+        let [weights, hidden] = extent(shape, params);
+        1e-10 * weights + 3e-9 * (shape.columns + hidden + shape.classes)
     }
 
     fn fit(&self, fit: &Fit<'_>) -> Result<Box<dyn Fitted>, OperatorError> {
@@ -152,6 +173,8 @@ impl TabularOperator for Mlp {
             outputs: if let Head::Classes { codes, .. } = &head { codes.len() } else { 1 },
             layers: fit.int("layers")?,
             width: fit.int("width")?,
+            widths: widths(fit.params),
+            residual: fit.switch("residual").unwrap_or(false),
             activation: activation(fit)?,
             layer_norm: fit.text("normalization")? == "layer",
         };

@@ -4,10 +4,37 @@ use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::tensor::{Activation, Linear, Matrix, NnDevice, ParamId, Params, Tape, TensorError, matrix};
+use crate::tensor::{Activation, Linear, Matrix, NnDevice, ParamId, Params, Tape, TensorError, matrix, shared};
 
 /// Hidden layers that a network may have.
 const MOST_LAYERS: usize = 64;
+/// Outputs of a hidden layer that others make narrow, at least.
+const NARROWEST: usize = 4;
+
+/// How the widths of the hidden layers go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Widths {
+    /// All are equal.
+    #[default]
+    Constant,
+    /// Each is half as wide as the one before.
+    Funnel,
+    /// Each is twice as wide as the one before; the last one has the width.
+    Widening,
+}
+
+impl Widths {
+    /// The widths of so many hidden layers, the widest of which has `width` outputs.
+    pub fn of(self, layers: usize, width: usize) -> impl Iterator<Item = usize> {
+        let halved = move |times: usize| (width >> times.min(usize::BITS as usize - 1)).max(NARROWEST.min(width));
+        (0..layers).map(move |layer| match self {
+            Self::Constant => width,
+            Self::Funnel => halved(layer),
+            Self::Widening => halved(layers - 1 - layer),
+        })
+    }
+}
 
 /// The shape of a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,8 +44,14 @@ pub(super) struct Plan {
     pub outputs: usize,
     /// Hidden layers, at least one.
     pub layers: usize,
-    /// Outputs of each hidden layer.
+    /// Outputs of the widest hidden layer.
     pub width: usize,
+    /// How wide the others are; older models have layers of one width.
+    #[serde(default)]
+    pub widths: Widths,
+    /// Whether each hidden layer but the first adds its input to its output, where both are equally wide.
+    #[serde(default)]
+    pub residual: bool,
     pub activation: Activation,
     /// Whether the input of each layer but the first is normalised.
     pub layer_norm: bool,
@@ -27,9 +60,9 @@ pub(super) struct Plan {
 impl Plan {
     /// Inputs and outputs of each layer.
     fn shapes(&self) -> impl Iterator<Item = [usize; 2]> + '_ {
-        let inputs = |layer| if layer == 0 { self.inputs } else { self.width };
-        let outputs = |layer| if layer == self.layers { self.outputs } else { self.width };
-        (0..=self.layers).map(move |layer| [inputs(layer), outputs(layer)])
+        let mut inputs = self.inputs;
+        let outputs = self.widths.of(self.layers, self.width).chain([self.outputs]);
+        outputs.map(move |outputs| [std::mem::replace(&mut inputs, outputs), outputs])
     }
 
     /// Number of parameters; `None` for a network that cannot be.
@@ -92,7 +125,9 @@ impl<D: NnDevice> Network<D> {
         mut dropout: Option<(f32, &mut ChaCha8Rng)>,
     ) -> Result<Matrix<D, T>, TensorError> {
         let mut x = x;
-        for (index, (layer, [_, outputs])) in self.layers.iter().zip(self.plan.shapes()).enumerate() {
+        for (index, (layer, [inputs, outputs])) in self.layers.iter().zip(self.plan.shapes()).enumerate() {
+            let inner = (1..self.plan.layers).contains(&index);
+            let skip = (self.plan.residual && inner && inputs == outputs).then(|| shared(&x));
             if let Some([gain, shift]) = layer.norm {
                 x = D::layer_norm(x, self.params.get(gain), self.params.get(shift))?;
             }
@@ -105,6 +140,9 @@ impl<D: NnDevice> Network<D> {
             let (weight, bias) = (self.params.get(layer.weight), self.params.get(layer.bias));
             let linear = Linear { weight, bias, activation: layer.activation, mask, input_gradient: index > 0 };
             x = D::linear(&linear, x)?;
+            if let Some(skip) = &skip {
+                x = D::residual(x, skip)?;
+            }
         }
         Ok(x)
     }
@@ -125,11 +163,46 @@ mod tests {
     use crate::tensor::{Cpu, NoneTape, values};
     use rand::SeedableRng;
 
+    const PLAN: Plan = Plan {
+        inputs: 37,
+        outputs: 1,
+        layers: 2,
+        width: 16,
+        widths: Widths::Constant,
+        residual: false,
+        activation: Activation::Gelu,
+        layer_norm: false,
+    };
+
+    #[test]
+    fn layers_narrow_and_widen() {
+        let of = |widths: Widths, layers, width| widths.of(layers, width).collect::<Vec<_>>();
+        assert_eq!(of(Widths::Constant, 3, 50), [50, 50, 50]);
+        assert_eq!(of(Widths::Funnel, 5, 50), [50, 25, 12, 6, 4]);
+        assert_eq!(of(Widths::Widening, 3, 50), [12, 25, 50]);
+        assert_eq!(of(Widths::Funnel, 64, 2), [2; 64]);
+        let plan = Plan { layers: 3, width: 20, widths: Widths::Funnel, layer_norm: true, ..PLAN };
+        let expected = (37 + 1) * 20 + (20 + 1) * 10 + (10 + 1) * 5 + (5 + 1) + 2 * (20 + 10 + 5);
+        let network = Network::new(Cpu::default(), plan.clone(), &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        assert_eq!((plan.parameters(), network.params.export().len()), (Some(expected), expected));
+    }
+
+    #[test]
+    fn a_residual_layer_without_weights_hands_its_input_on() {
+        let plan = Plan { inputs: 4, layers: 3, width: 4, outputs: 4, residual: true, activation: Activation::Identity, ..PLAN };
+        let mut network = Network::new(Cpu::default(), plan, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        // Each layer is a 4 × 4 matrix and 4 biases: the identity in the first and the last, nothing in between.
+        let identity: Vec<f32> = (0..20).map(|at| if at < 16 && at % 5 == 0 { 1.0 } else { 0.0 }).collect();
+        network.params.import(&[identity.clone(), vec![0.0; 40], identity].concat()).unwrap();
+        let x: Matrix<Cpu, NoneTape> = matrix(&Cpu::default(), 1, 4, vec![1.0, -2.0, 3.0, 0.5]).unwrap();
+        assert_eq!(values(&network.forward(x, 1, None).unwrap()), [1.0, -2.0, 3.0, 0.5]);
+    }
+
     #[test]
     fn a_row_is_the_same_beside_any_number_of_others() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         for (width, outputs, layer_norm) in [(16, 1, false), (57, 3, true), (300, 11, false)] {
-            let plan = Plan { inputs: 37, outputs, layers: 2, width, activation: Activation::Gelu, layer_norm };
+            let plan = Plan { outputs, width, layer_norm, residual: layer_norm, ..PLAN };
             let network = Network::new(Cpu::default(), plan, &mut rng).unwrap();
             let x: Vec<f32> = (0..70 * 37).map(|_| rng.random::<f32>() - 0.5).collect();
             let apply = |rows: &[f32]| {

@@ -24,6 +24,11 @@ pub(super) fn linear<D: NnDevice, T: Tape<f32, D>>(layer: &Linear<'_, D>, x: Mat
     }
 }
 
+/// See [`NnDevice::residual`].
+pub(super) fn residual<D: NnDevice, T: Tape<f32, D>>(x: Matrix<D, T>, skip: &Matrix<D>) -> Result<Matrix<D, T>, D::Err> {
+    x.try_add(skip.clone())
+}
+
 /// See [`NnDevice::layer_norm`].
 pub(super) fn layer_norm<D: NnDevice, T: Tape<f32, D>>(
     x: Matrix<D, T>,

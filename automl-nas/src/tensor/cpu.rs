@@ -94,6 +94,22 @@ impl NnDevice for Cpu {
         Ok(out.put_tape(tape))
     }
 
+    fn residual<T: Tape<f32, Self>>(x: Matrix<Self, T>, skip: &Matrix<Self>) -> Result<Matrix<Self, T>, TensorError> {
+        let (rows, columns) = *x.shape();
+        let mut sum = values(&x);
+        add(&mut sum, &values(skip));
+        let (x, mut tape) = x.split_tape();
+        let out = tensor(&x, rows, columns, sum)?;
+        let (of, skip) = (out.clone(), skip.clone());
+        tape.add_backward_op(move |gradients| {
+            let delta = taken(gradients, &of)?;
+            add(gradients.get_or_alloc_mut(&skip)?, &delta);
+            add(gradients.get_or_alloc_mut(&x)?, &delta);
+            Ok(())
+        });
+        Ok(out.put_tape(tape))
+    }
+
     fn cross_entropy<T: Tape<f32, Self>>(
         logits: Matrix<Self, T>,
         targets: &Matrix<Self>,

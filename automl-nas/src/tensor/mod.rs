@@ -98,6 +98,15 @@ pub trait NnDevice: Device<f32> {
         compose::layer_norm(x, gain, shift).map_err(TensorError::of)
     }
 
+    /// `x + skip`: a residual connection (He et al., "Deep Residual Learning for Image Recognition", 2016). The gradient flows to both;
+    /// [`shared`] gives a `skip` of what `x` was computed from.
+    ///
+    /// # Errors
+    /// [`TensorError`].
+    fn residual<T: Tape<f32, Self>>(x: Matrix<Self, T>, skip: &Matrix<Self>) -> Result<Matrix<Self, T>, TensorError> {
+        compose::residual(x, skip).map_err(TensorError::of)
+    }
+
     /// `-Σ target · log softmax(logits)`, both rows × classes; see [`soft_targets`].
     ///
     /// # Errors
@@ -175,6 +184,11 @@ pub fn values<S: Shape, D: NnDevice, T>(tensor: &Tensor<S, f32, D, T>) -> Vec<f3
     let mut values = vec![0.0; tensor.shape().num_elements()];
     tensor.copy_into(&mut values);
     values
+}
+
+/// The same matrix, for another operation to read beside the one that gets the tape: both gradients add up.
+pub fn shared<D: NnDevice, T: Tape<f32, D>>(matrix: &Matrix<D, T>) -> Matrix<D> {
+    matrix.retaped::<NoneTape>()
 }
 
 /// The matrix with a tape that records what is done to it.

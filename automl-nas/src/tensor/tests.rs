@@ -93,6 +93,21 @@ fn gradients_flow_through_two_layers() {
     });
 }
 
+#[test]
+fn a_residual_connection_adds_its_gradient() {
+    let operands = [random(5, 4, 1), random(4, 4, 2), random(1, 4, 3), random(1, 4, 4)];
+    let loss = |operands: &[Matrix<Cpu>], kernel: bool| {
+        let x = record(operands[0].clone());
+        let skip = shared(&x);
+        let x = Cpu::layer_norm(x, &operands[3], &operands[2]).unwrap();
+        let layer = Linear { mask: None, ..linear(operands, Activation::Silu, false) };
+        let x = Cpu::linear(&layer, x).unwrap();
+        weighed(if kernel { Cpu::residual(x, &skip).unwrap() } else { compose::residual(x, &skip).unwrap() })
+    };
+    check(&operands, |operands| loss(operands, true));
+    agree(&operands, loss(&operands, true), Ok(loss(&operands, false)));
+}
+
 fn close(a: &[f32], b: &[f32]) {
     assert_eq!(a.len(), b.len());
     for (a, b) in a.iter().zip(b) {
