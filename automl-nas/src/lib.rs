@@ -31,7 +31,7 @@ pub mod text;
 pub mod train;
 
 pub use mlp_tabular::MlpTabular;
-pub use nao::{Nao, NaoPlus};
+pub use nao::{Nao, NaoPlus, NaoWs};
 pub use nao_rnn::NaoRnn;
 pub use nas_bench_101::NasBench101;
 pub use nas_bench_201::{Cell, NasBench201};

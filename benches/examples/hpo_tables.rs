@@ -1,10 +1,11 @@
 //! Compares strategies on tables of all hyperparameters of a network, HPOBench's and HPOlib's.
 //!
 //! ```text
-//! cargo run --release -p benches --example hpo_tables -- DATA/hpo [SEEDS [FIRST_SEED [TABLE,TABLE…]]]
+//! cargo run --release -p benches --example hpo_tables -- DATA/hpo [SEEDS [TABLE,TABLE…|all [STRATEGY…]]]
 //! ```
 //!
-//! Seeds 0 to 19 are for reports; settings are tried on others.
+//! Seeds are a number, from 0, or a range `100..120`: 0 to 19 are for reports, settings are tried on others. A strategy is its
+//! config as JSON, `{"type": "nao_plus"}`; random search runs before those that are named, so that they can be compared with it.
 //!
 //! A configuration's loss is the mean over the seeds of its table. Printed is the regret (loss of the best so far, less that of
 //! the table's best; as a share of the distance between the table's median and its best), mean ± standard error over the seeds
@@ -25,6 +26,9 @@ use automl_core::{
 use automl_search::bayes::Surrogate;
 use automl_search::{Bayes, Random, RegularizedEvolution, Tpe};
 use serde::Deserialize;
+
+// Links the strategies of the crate, so that configs can name them.
+use automl_nas as _;
 
 const EVALUATIONS: [usize; 4] = [25, 50, 75, 100];
 
@@ -118,13 +122,17 @@ impl Evaluator for Table {
 
 fn main() -> Result<(), Failure> {
     let mut args = std::env::args().skip(1);
-    let folder = args.next().ok_or("usage: hpo_tables DATA/hpo [SEEDS [FIRST_SEED [TABLE,TABLE…]]]")?;
+    let folder = args.next().ok_or("usage: hpo_tables DATA/hpo [SEEDS [TABLE,TABLE…|all [STRATEGY…]]]")?;
     let folder = Path::new(&folder);
-    let seeds: u64 = args.next().map_or(Ok(20), |seeds| seeds.parse())?;
-    let first: u64 = args.next().map_or(Ok(0), |first| first.parse())?;
-    let wanted = args.next();
+    let seeds = args.next().unwrap_or_else(|| "20".into());
+    let seeds: std::ops::Range<u64> = match seeds.split_once("..") {
+        Some((from, to)) => from.parse()?..to.parse()?,
+        None => 0..seeds.parse()?,
+    };
+    let wanted = args.next().filter(|wanted| wanted != "all");
+    let named: Vec<String> = args.collect();
     let spaces: BTreeMap<String, serde_json::Value> = serde_json::from_reader(File::open(folder.join("spaces.json"))?)?;
-    let strategies: Vec<(&str, Box<dyn StrategyConfig>)> = vec![
+    let mut strategies: Vec<(&str, Box<dyn StrategyConfig>)> = vec![
         ("random", Box::new(Random {})),
         ("RE(20, 5)", Box::new(RegularizedEvolution { population: 20, sample: 5, ..RegularizedEvolution::default() })),
         ("tpe", Box::new(Tpe::default())),
@@ -132,6 +140,12 @@ fn main() -> Result<(), Failure> {
         ("bayes, forest", Box::new(Bayes { surrogate: Surrogate::Forest, ..Bayes::default() })),
         ("bayes, Gaussian process", Box::new(Bayes { surrogate: Surrogate::GaussianProcess, ..Bayes::default() })),
     ];
+    if !named.is_empty() {
+        strategies.truncate(1);
+    }
+    for text in &named {
+        strategies.push((text, serde_json::from_str(text)?));
+    }
     println!("| table | strategy | {EVALUATIONS:?} evaluations: regret in % | ahead of random |\n|---|---|---|---|");
     let tables = [
         ("hpobench_car", "hpobench_mlp"),
@@ -154,7 +168,7 @@ fn main() -> Result<(), Failure> {
         let mut of_random: Vec<f64> = Vec::new();
         for (strategy, config) in &strategies {
             let mut regrets = Vec::new();
-            for seed in first..first + seeds {
+            for seed in seeds.clone() {
                 let strategy = config.build(space.clone(), &evaluator.objectives())?;
                 let mut study = Study::new(space.clone(), strategy, evaluator.clone());
                 study.seed = seed;
@@ -166,7 +180,7 @@ fn main() -> Result<(), Failure> {
             let cells = (0..EVALUATIONS.len()).map(|at| mean_and_error(regrets.iter().map(|regret| regret[at])));
             let last: Vec<f64> = regrets.iter().map(|regret| regret[EVALUATIONS.len() - 1]).collect();
             let ahead = last.iter().zip(&of_random).filter(|(own, random)| own < random).count();
-            let ahead = if of_random.is_empty() { "-".to_owned() } else { format!("{ahead} of {seeds}") };
+            let ahead = if of_random.is_empty() { "-".to_owned() } else { format!("{ahead} of {}", seeds.end - seeds.start) };
             println!("| {name} | {strategy} | {} | {ahead} |", cells.collect::<Vec<_>>().join("  "));
             if of_random.is_empty() {
                 of_random = last;

@@ -17,9 +17,11 @@ pub(super) struct Codec {
 }
 
 /// The tokens of a candidate, and what was legal where each stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Sequence {
     pub tokens: Vec<usize>,
+    /// The question that each token answers.
+    pub points: Vec<usize>,
     /// Steps × vocabulary.
     pub legal: Vec<bool>,
 }
@@ -41,7 +43,7 @@ impl Codec {
             Masks { codec: self, known: KnownChoose { known: known(self, trace), fallback: None }, legal: Vec::new() };
         self.space.build(&mut masks)?;
         let tokens = self.vocabulary.encode(trace)?.into_iter().map(|token| token as usize).collect();
-        Ok(Sequence { tokens, legal: masks.legal })
+        Ok(Sequence { tokens, points: trace.iter().map(|step| step.point).collect(), legal: masks.legal })
     }
 
     /// The question after some answers, and whether each token is legal there; nothing where the candidate is complete.
@@ -82,9 +84,13 @@ impl Codec {
                 }
             };
         }
-        let build = |trace: &Trace| self.space.build(&mut KnownChoose { known: known(self, trace), fallback: None });
         // A condition on a number may change within its bin; what was decoded is legal.
-        build(&trace).or_else(|_| build(&steps.to_vec()))
+        self.rebuilt(&trace).or_else(|_| self.rebuilt(&steps.to_vec()))
+    }
+
+    /// The candidate of a trace.
+    pub fn rebuilt(&self, trace: &Trace) -> Result<Genotype> {
+        self.space.build(&mut KnownChoose { known: known(self, trace), fallback: None })
     }
 
     /// A candidate with the numbers of `trace` moved by about a bin each; nothing where it has none.
@@ -99,8 +105,7 @@ impl Codec {
                 step.answer = domain.at(domain.unit(step.answer) + by / f64::from(self.bins));
             }
         }
-        let build = || self.space.build(&mut KnownChoose { known: known(self, &moved), fallback: None });
-        Ok(if any { build().ok() } else { None })
+        Ok(if any { self.rebuilt(&moved).ok() } else { None })
     }
 }
 

@@ -40,7 +40,7 @@ impl Speller {
 fn pretrained(codec: &Codec, settings: &Settings, seed: u64, cancel: &Cancel) -> Result<Model> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let examples = unlabelled(codec, settings.pretrain, &mut rng, cancel)?;
-    let mut model = Model::new(settings.sizes(codec.words()), &mut rng).map_err(failed)?;
+    let mut model = Model::new(settings.sizes(codec), &mut rng).map_err(failed)?;
     let training = Training { lambda: 0.0, epochs: settings.pretrain_epochs, ..settings.training() };
     train::fit(&mut model, &examples, &training, &mut rng, cancel).map_err(failed)?;
     Ok(model)
@@ -61,12 +61,20 @@ fn unlabelled(codec: &Codec, count: usize, rng: &mut ChaCha8Rng, cancel: &Cancel
     Ok(examples)
 }
 
+/// What a fit goes on from.
+pub(super) enum Start<'a> {
+    /// New networks, or those that can spell with a new predictor.
+    New(Option<&'a Model>),
+    /// Those that were fitted to less.
+    Fitted(&'a Fitted),
+}
+
 /// Fits every member of the ensemble; `scores` belong to `seen`. Cancelled, it ends soon, with networks that are not to be used.
 pub(super) fn fit(
     codec: &Codec,
     settings: &Settings,
-    speller: Option<&Model>,
-    seen: &[Seen],
+    start: &Start<'_>,
+    seen: &[&Seen],
     scores: &[f32],
     rng: &mut ChaCha8Rng,
     cancel: &Cancel,
@@ -74,14 +82,22 @@ pub(super) fn fit(
     let examples: Vec<Example> =
         seen.iter().zip(scores).map(|(seen, score)| Example { spellings: seen.spellings.clone(), score: Some(*score) }).collect();
     let seeds: Vec<u64> = (0..settings.ensemble).map(|_| rng.random()).collect();
-    let member = |seed: u64| -> Result<(Model, Trained)> {
+    let training = match start {
+        Start::New(_) => settings.training(),
+        Start::Fitted(_) => Training { epochs: settings.warm, ..settings.training() },
+    };
+    let member = |(index, seed): (usize, u64)| -> Result<(Model, Trained)> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let made = match speller {
-            Some(speller) => speller.renewed(&mut rng),
-            None => Model::new(settings.sizes(codec.words()), &mut rng),
+        let made = match start {
+            Start::New(None) => Model::new(settings.sizes(codec), &mut rng),
+            Start::New(Some(speller)) => speller.renewed(&mut rng),
+            Start::Fitted(before) => match before.models.get(index) {
+                Some(before) => before.copied(),
+                None => Model::new(settings.sizes(codec), &mut rng),
+            },
         };
         let mut model = made.map_err(failed)?;
-        let mut trained = train::fit(&mut model, &examples, &settings.training(), &mut rng, cancel).map_err(failed)?;
+        let mut trained = train::fit(&mut model, &examples, &training, &mut rng, cancel).map_err(failed)?;
         if settings.pseudo > 0 {
             let mut more = unlabelled(codec, settings.pseudo, &mut rng, cancel)?;
             let sequences: Vec<&Sequence> = more.iter().filter_map(|example| example.spellings.first()).collect();
@@ -90,19 +106,24 @@ pub(super) fn fit(
             // What was evaluated weighs as much as what was not.
             let times = (more.len() / examples.len().max(1)).max(1);
             (0..times).for_each(|_| more.extend(examples.iter().cloned()));
-            trained = train::fit(&mut model, &more, &settings.training(), &mut rng, cancel).map_err(failed)?;
+            trained = train::fit(&mut model, &more, &training, &mut rng, cancel).map_err(failed)?;
         }
         Ok((model, trained))
     };
-    let members = seeds.into_par_iter().map(member).collect::<Result<Vec<_>>>()?;
+    let members = seeds.into_par_iter().enumerate().map(member).collect::<Result<Vec<_>>>()?;
     let (models, trained) = members.into_iter().unzip();
     Ok(Fitted { models, trained })
 }
 
 impl Fitted {
+    /// What each member says of sequences.
+    pub fn opinions(&self, sequences: &[&Sequence]) -> Result<Vec<Vec<f64>>> {
+        self.models.par_iter().map(|model| moves::predict(model, sequences)).collect()
+    }
+
     /// What the ensemble says of sequences: the mean, less `caution` standard deviations.
     pub fn judge(&self, sequences: &[&Sequence], caution: f64) -> Result<Vec<f64>> {
-        let all = self.models.iter().map(|model| moves::predict(model, sequences)).collect::<Result<Vec<_>>>()?;
+        let all = self.opinions(sequences)?;
         let count = all.len().max(1) as f64;
         let one = |index: usize| {
             let said: Vec<f64> = all.iter().filter_map(|said| said.get(index).copied()).collect();

@@ -19,6 +19,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod train;
+mod ws;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,14 +30,17 @@ use automl_core::schemars::JsonSchema;
 use automl_core::space::sample;
 use automl_core::{Ask, Cancel, Genotype, Objective, Origin, Proposal, Result, SearchSpace, Strategy, Trace, Trial, plugin};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use probe::{Probe, probe};
 pub use settings::{Choice, Preset, Settings, Target};
+pub use ws::NaoWs;
 
 use codec::{Codec, Sequence, failed};
-use fit::Fitted;
-use moves::Course;
+use fit::{Fitted, Start};
+use model::Model;
+use moves::{Course, Decoded};
 
 /// Neural architecture optimization: an encoder, a predictor and a decoder are trained on what was evaluated, and the best
 /// candidates follow the gradient of the predictor to new ones.
@@ -101,6 +105,10 @@ struct Seen {
     spellings: Vec<Sequence>,
     /// Infinite where there is none.
     loss: f64,
+    /// Number of trials told, this one included.
+    since: usize,
+    /// Number of trials told when it was evaluated again, with more effort: then the last word counts.
+    until: usize,
 }
 
 impl Seen {
@@ -117,7 +125,8 @@ impl Seen {
                 spellings.push(codec.sequence(&codec.space.trace(&other)?)?);
             }
         }
-        Ok(Some(Self { id, trace, spellings, loss: if loss.is_finite() { loss } else { f64::INFINITY } }))
+        let loss = if loss.is_finite() { loss } else { f64::INFINITY };
+        Ok(Some(Self { id, trace, spellings, loss, since: 0, until: usize::MAX }))
     }
 }
 
@@ -132,13 +141,20 @@ struct Running {
     /// Where all random numbers of fits come from: the first candidate that was told.
     seed: u64,
     /// The last fit, with the number of trials that had been told.
-    fitted: Mutex<Option<(usize, Arc<Fitted>)>>,
+    fitted: Kept,
+    /// The last fit that later ones go on from.
+    base: Kept,
     /// Networks that can spell; they depend on `seed` alone.
     speller: fit::Speller,
 }
 
+/// A fit, with the number of trials that had been told.
+type Kept = Mutex<Option<(usize, Arc<Fitted>)>>;
+
 /// Tries for a random candidate that is new.
 const TRIES: usize = 16;
+/// Sequences that are decoded at a time.
+const ROWS: usize = 512;
 
 impl Running {
     fn new(name: &'static str, settings: &Settings, space: Arc<dyn SearchSpace>) -> Result<Self> {
@@ -153,6 +169,7 @@ impl Running {
             seen: Vec::new(),
             seed: 0,
             fitted: Mutex::new(None),
+            base: Mutex::new(None),
             speller: fit::Speller::default(),
         })
     }
@@ -164,22 +181,77 @@ impl Running {
         if let Some((_, fitted)) = kept.as_ref().filter(|(told, _)| *told == self.told) {
             return Ok(Some(fitted.clone()));
         }
-        let losses: Vec<f64> = self.seen.iter().map(|seen| seen.loss).collect();
-        let Some(scores) = self.settings.target.scores(&losses) else { return Ok(None) };
-        let seed = StableHash::new("nao").number(self.seed).number(self.told as u64).finish();
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let speller = self.speller.get(&self.codec, &self.settings, self.seed, cancel)?;
-        let fitted = Arc::new(fit::fit(&self.codec, &self.settings, speller, &self.seen, &scores, &mut rng, cancel)?);
-        if cancel.is_cancelled() {
+        let base = self.base(cancel)?;
+        let fitted = match base {
+            Some((told, base)) if told == self.told => Some(base),
+            base => self.fit(self.told, base.as_ref().map(|(_, base)| base.as_ref()), cancel)?,
+        };
+        *kept = fitted.as_ref().map(|fitted| (self.told, fitted.clone()));
+        Ok(fitted)
+    }
+
+    /// With warm starts, the fit that the next one goes on from: of the initial pool, and of each round since. When it is asked
+    /// for has no part in it: what a run that was resumed lacks is made up for.
+    fn base(&self, cancel: &Cancel) -> Result<Option<(usize, Arc<Fitted>)>> {
+        let Settings { initial, batch, warm, .. } = self.settings;
+        if warm == 0 {
             return Ok(None);
         }
-        *kept = Some((self.told, fitted.clone()));
-        Ok(Some(fitted))
+        let mut kept = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = kept.as_ref().map_or(initial, |(told, _)| told + batch);
+        for told in (next..=self.told).step_by(batch) {
+            match self.fit(told, kept.as_ref().map(|(_, base)| base.as_ref()), cancel)? {
+                Some(fitted) => *kept = Some((told, fitted)),
+                None if cancel.is_cancelled() => return Ok(None),
+                None => {}
+            }
+        }
+        Ok(kept.clone())
+    }
+
+    /// The networks fitted to the first trials told, from others on or anew; nothing where there is nothing to learn, or no time.
+    fn fit(&self, told: usize, base: Option<&Fitted>, cancel: &Cancel) -> Result<Option<Arc<Fitted>>> {
+        let known: Vec<&Seen> = self.seen.iter().filter(|seen| seen.since <= told && seen.until > told).collect();
+        let losses: Vec<f64> = known.iter().map(|seen| seen.loss).collect();
+        let Some(scores) = self.settings.target.scores(&losses) else { return Ok(None) };
+        let seed = StableHash::new("nao").number(self.seed).number(told as u64).finish();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let start = match base {
+            Some(base) => Start::Fitted(base),
+            None => Start::New(self.speller.get(&self.codec, &self.settings, self.seed, cancel)?),
+        };
+        let fitted = fit::fit(&self.codec, &self.settings, &start, &known, &scores, &mut rng, cancel)?;
+        Ok(if cancel.is_cancelled() { None } else { Some(Arc::new(fitted)) })
+    }
+
+    /// Counts a trial that is told.
+    fn count(&mut self, genotype: &Genotype) {
+        if self.told == 0 {
+            self.seed = self.hash(genotype);
+        }
+        self.told += 1;
+    }
+
+    /// Counts a trial, and learns from its outcome from now on.
+    fn learn(&mut self, id: u64, genotype: &Genotype, loss: Option<f64>) -> Result<()> {
+        self.count(genotype);
+        let (told, loss, hash) = (self.told, loss.unwrap_or(f64::INFINITY), self.hash(genotype));
+        if let Some(seen) = Seen::new(&self.codec, &self.settings, id, genotype, loss, hash)? {
+            // Evaluated again, with more effort: the last word counts.
+            self.seen.iter_mut().filter(|other| other.trace == seen.trace).for_each(|other| other.until = other.until.min(told));
+            self.seen.push(Seen { since: told, ..seen });
+        }
+        Ok(())
+    }
+
+    /// All that was evaluated, each candidate once.
+    fn current(&self) -> impl Iterator<Item = &Seen> {
+        self.seen.iter().filter(|seen| seen.until == usize::MAX)
     }
 
     /// The best candidates, best first.
     fn seeds(&self) -> Vec<&Seen> {
-        let mut best: Vec<&Seen> = self.seen.iter().filter(|seen| seen.loss.is_finite()).collect();
+        let mut best: Vec<&Seen> = self.current().filter(|seen| seen.loss.is_finite()).collect();
         best.sort_by(|a, b| a.loss.total_cmp(&b.loss));
         best.truncate(self.settings.seeds);
         best
@@ -214,38 +286,121 @@ impl Running {
         rng: &mut dyn Rng,
         cancel: &Cancel,
     ) -> Result<Vec<Proposal>> {
+        let mut from: Vec<Moved> = Vec::new();
+        for seed in seeds {
+            let sequence = seed.spellings.first().cloned().unwrap_or_default();
+            from.push(Moved { seed: seed.id, step: 0.0, trace: seed.trace.clone(), sequence, proposal: None });
+        }
+        let mut found: Vec<Moved> = Vec::new();
+        for hop in 0..=self.settings.hops {
+            let new = self.hop(fitted, &from, count, taken, rng, cancel)?;
+            if self.settings.choose == Choice::First {
+                found.extend(new);
+                break;
+            }
+            // The most promising of where it got to are where it goes on from.
+            from = self.chosen(fitted, &new, seeds.len())?.into_iter().filter_map(|index| new.get(index).cloned()).collect();
+            found.extend(new);
+            if from.is_empty() || hop == self.settings.hops {
+                break;
+            }
+        }
+        let mut chosen = self.chosen(fitted, &found, count)?;
+        if self.settings.choose == Choice::First {
+            chosen = (0..found.len().min(count)).collect();
+        }
+        let proposal = |index: usize| {
+            let moved = found.get(index)?;
+            let note = serde_json::json!({ "step": moved.step });
+            Some(self.proposal("move", moved.seed, moved.proposal.clone()?, Some(note)))
+        };
+        Ok(chosen.into_iter().filter_map(proposal).collect())
+    }
+
+    /// The new candidates that are decoded from others, by the size of the step; with [`Choice::First`] about `count` of them.
+    fn hop(
+        &self,
+        fitted: &Fitted,
+        from: &[Moved],
+        count: usize,
+        taken: &mut BTreeSet<u64>,
+        rng: &mut dyn Rng,
+        cancel: &Cancel,
+    ) -> Result<Vec<Moved>> {
         let steps = self.settings.steps();
-        let inputs: Vec<&Sequence> = seeds.iter().filter_map(|seed| seed.spellings.first()).collect();
+        let inputs: Vec<&Sequence> = from.iter().map(|moved| &moved.sequence).collect();
         let course = |model| Course::new(model, &inputs, steps.normalised).map(|course| (model, course)).map_err(failed);
         let courses = fitted.models.iter().map(course).collect::<Result<Vec<_>>>()?;
-        let mut found: Vec<(Proposal, Trace)> = Vec::new();
-        for enlarged in 0..=steps.enlarged {
+        let sizes: Vec<f64> = (0..=steps.enlarged).map(|enlarged| steps.first * (1.0 + 0.5 * enlarged as f64)).collect();
+        let mut found = Vec::new();
+        for sizes in sizes.chunks((ROWS / from.len().max(1)).max(1)) {
             if self.settings.choose == Choice::First && found.len() >= count {
                 break;
             }
-            let step = steps.first * (1.0 + 0.5 * enlarged as f64);
-            for (model, course) in &courses {
-                for decoded in course.decode(model, &self.codec, step, steps.beam, cancel)? {
-                    let Some(seed) = seeds.get(decoded.seed) else { continue };
-                    let genotype = self.codec.precise(&decoded.answers, &seed.trace, rng)?;
-                    if taken.insert(self.hash(&genotype)) {
-                        let trace = self.codec.space.trace(&genotype)?;
-                        let note = serde_json::json!({ "step": step });
-                        found.push((self.proposal("move", seed.id, genotype, Some(note)), trace));
-                    }
+            let decode = |(model, course): &(&Model, Course)| course.decode(model, &self.codec, sizes, steps.beam, cancel);
+            let decoded = courses.par_iter().map(decode).collect::<Result<Vec<_>>>()?;
+            let mut decoded: Vec<Decoded> = decoded.into_iter().flatten().collect();
+            decoded.sort_by(|a, b| a.step.total_cmp(&b.step));
+            for decoded in decoded {
+                let Some(seed) = from.get(decoded.seed) else { continue };
+                let genotype = self.codec.precise(&decoded.answers, &seed.trace, rng)?;
+                if taken.insert(self.hash(&genotype)) {
+                    let trace = self.codec.space.trace(&genotype)?;
+                    let sequence = self.codec.sequence(&trace)?;
+                    found.push(Moved { seed: seed.seed, step: decoded.step, trace, sequence, proposal: Some(genotype) });
                 }
             }
         }
-        if self.settings.choose == Choice::Predicted && found.len() > count {
-            let sequences = found.iter().map(|(_, trace)| self.codec.sequence(trace)).collect::<Result<Vec<_>>>()?;
-            let scores = fitted.judge(&sequences.iter().collect::<Vec<_>>(), self.settings.caution)?;
-            let mut judged: Vec<_> = scores.into_iter().zip(found).collect();
-            judged.sort_by(|a, b| b.0.total_cmp(&a.0));
-            found = judged.into_iter().map(|(_, found)| found).collect();
-        }
-        found.truncate(count);
-        Ok(found.into_iter().map(|(proposal, _)| proposal).collect())
+        Ok(found)
     }
+
+    /// The indices of up to `count` candidates, the most promising first.
+    fn chosen(&self, fitted: &Fitted, found: &[Moved], count: usize) -> Result<Vec<usize>> {
+        if self.settings.choose == Choice::First || found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sequences: Vec<&Sequence> = found.iter().map(|moved| &moved.sequence).collect();
+        let orders = match self.settings.choose {
+            Choice::Thompson => fitted.opinions(&sequences)?,
+            _ => vec![fitted.judge(&sequences, self.settings.caution)?],
+        };
+        Ok(in_turn(&orders, count))
+    }
+}
+
+/// The indices of up to `count` candidates that judges choose in turn, each the best of what is left by its scores.
+fn in_turn(judges: &[Vec<f64>], count: usize) -> Vec<usize> {
+    let mut orders: Vec<_> = Vec::with_capacity(judges.len());
+    for scores in judges {
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+        orders.push(order.into_iter());
+    }
+    let (mut taken, mut chosen) = (BTreeSet::new(), Vec::new());
+    let most = judges.iter().map(Vec::len).max().unwrap_or(0).min(count);
+    while chosen.len() < most {
+        for order in &mut orders {
+            if let Some(index) = order.find(|index| !taken.contains(index))
+                && chosen.len() < most
+            {
+                taken.insert(index);
+                chosen.push(index);
+            }
+        }
+    }
+    chosen
+}
+
+/// Where a move starts, or where it got to.
+#[derive(Clone)]
+struct Moved {
+    /// The trial that it set out from, however many moves ago.
+    seed: u64,
+    step: f64,
+    trace: Trace,
+    sequence: Sequence,
+    /// Nothing for what was evaluated.
+    proposal: Option<Genotype>,
 }
 
 impl Strategy for Running {
@@ -281,20 +436,11 @@ impl Strategy for Running {
     }
 
     fn tell(&mut self, trial: &Trial) -> Result<()> {
-        let hash = self.hash(&trial.genotype);
-        self.hashes.insert(hash);
-        if self.told == 0 {
-            self.seed = hash;
-        }
-        self.told += 1;
+        self.hashes.insert(self.hash(&trial.genotype));
         if trial.fidelity == 1.0 && trial.duplicate_of.is_none() {
-            let loss = trial.loss().unwrap_or(f64::INFINITY);
-            if let Some(seen) = Seen::new(&self.codec, &self.settings, trial.id, &trial.genotype, loss, hash)? {
-                // Evaluated again, with more effort: the last word counts.
-                self.seen.retain(|other| other.trace != seen.trace);
-                self.seen.push(seen);
-            }
+            return self.learn(trial.id, &trial.genotype, trial.loss());
         }
+        self.count(&trial.genotype);
         Ok(())
     }
 }

@@ -1,12 +1,13 @@
 //! The three networks (Luo et al., section 3.1): an LSTM encoder whose hidden states, at length one, are the representation; a
 //! predictor on their mean; an LSTM decoder with attention over them, whose softmax sees the legal tokens alone.
 
-use automl_core::rand::{Rng, RngExt};
+use automl_core::rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use super::codec::Sequence;
 use crate::tensor::sequence::{
-    Lstm, attention, beside, fork, gather, gradient, lstm, lstm_step, masked_cross_entropy, mean_steps, scaled, unit_rows,
-    with_gradient,
+    Lstm, attention, beside, fork, gather, gradient, lstm, lstm_step, masked_cross_entropy, mean_steps, plus, product, recur,
+    scaled, to_gates, unit_rows, with_gradient,
 };
 use crate::tensor::{
     Activation, Cpu, Linear, Matrix, NnDevice, NoneTape, ParamId, Params, Scalar, Tape, TensorError, backward, matrix, record,
@@ -17,6 +18,8 @@ use crate::tensor::{
 #[derive(Clone, Debug)]
 pub(super) struct Sizes {
     pub words: usize,
+    /// Questions that the networks tell apart; 0 where they read tokens alone.
+    pub questions: usize,
     pub embedding: usize,
     pub hidden: usize,
     /// Hidden layers of the predictor.
@@ -35,6 +38,8 @@ pub(super) struct Model {
     encoder: [ParamId; 3],
     predictor: Vec<[ParamId; 2]>,
     words: ParamId,
+    /// What is added to the words of the encoder and of the decoder for each question.
+    questions: Option<[ParamId; 2]>,
     decoder: [ParamId; 3],
     query: [ParamId; 2],
     combine: [ParamId; 2],
@@ -46,14 +51,19 @@ pub(super) struct Batch {
     pub lengths: Vec<usize>,
     /// Row `step · batch + index`.
     tokens: Vec<usize>,
+    /// The same, of the questions that they answer.
+    points: Vec<usize>,
 }
 
 impl Batch {
     pub fn new(sequences: &[&Sequence]) -> Self {
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens.len()).collect();
         let steps = lengths.iter().copied().max().unwrap_or(0);
-        let at = |step: usize| sequences.iter().map(move |sequence| sequence.tokens.get(step).copied().unwrap_or(0));
-        Self { lengths, tokens: (0..steps).flat_map(at).collect() }
+        let each = |of: fn(&Sequence) -> &[usize]| -> Vec<usize> {
+            let at = |step: usize| sequences.iter().map(move |sequence| of(sequence).get(step).copied().unwrap_or(0));
+            (0..steps).flat_map(at).collect()
+        };
+        Self { lengths, tokens: each(|sequence| &sequence.tokens), points: each(|sequence| &sequence.points) }
     }
 
     /// What the decoder reads when it is taught: the start, then each token but the last.
@@ -67,7 +77,7 @@ impl Model {
     /// Networks with random parameters, uniform within one over the root of what reaches a unit.
     pub fn new(sizes: Sizes, rng: &mut dyn Rng) -> Result<Self, TensorError> {
         let mut params = Params::new(Cpu::default());
-        let Sizes { words, embedding: e, hidden: h, layers, units, .. } = sizes;
+        let Sizes { words, questions: asked, embedding: e, hidden: h, layers, units, .. } = sizes;
         let mut uniform = |rows: usize, columns: usize, fan: usize, decay: bool| {
             let bound = 1.0 / (fan.max(1) as f32).sqrt();
             let draw = |_| bound * (2.0 * rng.random::<f32>() - 1.0);
@@ -76,6 +86,7 @@ impl Model {
         let embedding = uniform(words, e, e, true)?;
         let encoder = [uniform(e, 4 * h, h, true)?, uniform(h, 4 * h, h, true)?, uniform(1, 4 * h, h, false)?];
         let own = uniform(words, h, h, true)?;
+        let questions = if asked == 0 { None } else { Some([uniform(asked, e, e, true)?, uniform(asked, h, h, true)?]) };
         let decoder = [uniform(h, 4 * h, h, true)?, uniform(h, 4 * h, h, true)?, uniform(1, 4 * h, h, false)?];
         let query = [uniform(h, h, h, true)?, uniform(1, h, h, false)?];
         let combine = [uniform(2 * h, h, 2 * h, true)?, uniform(1, h, 2 * h, false)?];
@@ -84,7 +95,14 @@ impl Model {
         let widths: Vec<usize> = std::iter::once(h).chain(std::iter::repeat_n(units, layers)).chain([1]).collect();
         let layer = |pair: &[usize]| Ok([uniform(pair[0], pair[1], pair[0], true)?, uniform(1, pair[1], pair[0], false)?]);
         let predictor = widths.windows(2).map(layer).collect::<Result<_, TensorError>>()?;
-        Ok(Self { params, sizes, embedding, encoder, predictor, words: own, decoder, query, combine, output })
+        Ok(Self { params, sizes, embedding, encoder, predictor, words: own, questions, decoder, query, combine, output })
+    }
+
+    /// The same networks, with parameters of their own.
+    pub fn copied(&self) -> Result<Self, TensorError> {
+        let mut copied = Self::new(self.sizes.clone(), &mut ChaCha8Rng::seed_from_u64(0))?;
+        copied.params.import(&self.params.export())?;
+        Ok(copied)
     }
 
     /// Networks with the same encoder and decoder and a new predictor.
@@ -125,6 +143,9 @@ impl Model {
         dropout: Option<(f64, &mut dyn Rng)>,
     ) -> Result<Matrix<Cpu, T>, TensorError> {
         let mut x = gather(self.params.get(self.embedding).retaped::<T>(), &batch.tokens)?;
+        if let Some([questions, _]) = self.questions {
+            x = plus(x, gather(self.params.get(questions).retaped::<T>(), &batch.points)?)?;
+        }
         if let Some((share, rng)) = dropout {
             let kept = (1.0 / (1.0 - share)) as f32;
             let factor = |_| if rng.random::<f64>() < share { 0.0 } else { kept };
@@ -152,10 +173,16 @@ impl Model {
         sequences: &[&Sequence],
         weights: &[f32],
     ) -> Result<Scalar<Cpu, T>, TensorError> {
-        let x = gather(self.params.get(self.words).retaped::<T>(), &batch.shifted())?;
+        let decoder = self.lstm(&self.decoder);
+        let words = to_gates(&decoder, self.params.get(self.words).retaped::<T>())?;
         let (keys, states) = fork(states);
         let start = self.start(states, &batch.lengths)?;
-        let decoded = lstm(&self.lstm(&self.decoder), x, start)?;
+        let mut x = gather(words, &batch.shifted())?;
+        if let Some([_, questions]) = self.questions {
+            let asked = product(self.params.get(questions).retaped::<T>(), decoder.input)?;
+            x = plus(x, gather(asked, &batch.points)?)?;
+        }
+        let decoded = recur(decoder.hidden, x, start)?;
         let logits = self.attend(decoded, keys, &batch.lengths)?;
         let (count, words) = (sequences.len(), self.sizes.words);
         let mut legal = vec![false; batch.tokens.len() * words];
@@ -205,15 +232,20 @@ impl Model {
         self.start::<NoneTape>(states.clone(), lengths)
     }
 
-    /// One step of the decoder: the state after the token before, and the scores of tokens, rows × words.
+    /// One step of the decoder: the state after the token before, where some question is asked, and the scores of tokens, rows ×
+    /// words.
     pub fn step(
         &self,
         before: &[usize],
+        asked: &[usize],
         state: &Matrix<Cpu>,
         keys: Matrix<Cpu>,
         lengths: &[usize],
     ) -> Result<(Matrix<Cpu>, Vec<f32>), TensorError> {
-        let x = gather(self.params.get(self.words).clone(), before)?;
+        let mut x = gather(self.params.get(self.words).clone(), before)?;
+        if let Some([_, questions]) = self.questions {
+            x = plus(x, gather(self.params.get(questions).clone(), asked)?)?;
+        }
         let state = lstm_step(&self.lstm(&self.decoder), &x, state)?;
         let hidden = self.sizes.hidden;
         let own = values(&state).chunks_exact(2 * hidden).flat_map(|row| row[..hidden].to_vec()).collect();

@@ -36,6 +36,8 @@ pub(super) struct Course {
 #[derive(Clone, Debug)]
 pub(super) struct Decoded {
     pub seed: usize,
+    /// The size of the step that led there.
+    pub step: f64,
     pub answers: Trace,
 }
 
@@ -76,17 +78,25 @@ impl Course {
         Ok(Self { lengths: batch.lengths, states: values(&states), slope })
     }
 
-    /// Decodes where a step of some size leads: for each seed up to `beam` candidates, the likeliest first. Cancelled, none.
-    pub fn decode(&self, model: &Model, codec: &Codec, step: f64, beam: usize, cancel: &Cancel) -> Result<Vec<Decoded>> {
-        let moved = self.states.iter().zip(&self.slope).map(|(state, slope)| state + step as f32 * slope).collect();
-        let rows = self.states.len() / model.hidden().max(1);
-        let moved = matrix(model.params.device(), rows, model.hidden(), moved).and_then(unit_rows).map_err(failed)?;
-        let start = model.begin(&moved, &self.lengths).map_err(failed)?;
-        let count = self.lengths.len();
-        let steps = rows / count.max(1);
+    /// Decodes where steps of some sizes lead, all of them as one batch: for each step, in their order, and each seed up to `beam`
+    /// candidates, the likeliest first. Cancelled, none.
+    pub fn decode(&self, model: &Model, codec: &Codec, steps: &[f64], beam: usize, cancel: &Cancel) -> Result<Vec<Decoded>> {
+        let (seeds, hidden) = (self.lengths.len(), model.hidden().max(1));
+        let count = steps.len() * seeds;
+        let places = self.states.len() / (hidden * seeds).max(1);
+        let mut moved = Vec::with_capacity(self.states.len() * steps.len());
+        let rows = self.states.chunks_exact(hidden * seeds.max(1)).zip(self.slope.chunks_exact(hidden * seeds.max(1)));
+        for (states, slope) in rows {
+            for &step in steps {
+                moved.extend(states.iter().zip(slope).map(|(state, slope)| state + step as f32 * slope));
+            }
+        }
+        let moved = matrix(model.params.device(), places * count, hidden, moved).and_then(unit_rows).map_err(failed)?;
+        let lengths: Vec<usize> = self.lengths.iter().copied().cycle().take(count).collect();
+        let mut states = model.begin(&moved, &lengths).map_err(failed)?;
         let mut open: Vec<Open> =
-            (0..count).map(|seed| Open { seed, state: seed, before: 0, answers: Vec::new(), likelihood: 0.0 }).collect();
-        let (mut states, mut done) = (start, Vec::new());
+            (0..count).map(|row| Open { row, state: row, before: 0, answers: Vec::new(), likelihood: 0.0 }).collect();
+        let mut done = Vec::new();
         loop {
             if cancel.is_cancelled() {
                 return Ok(Vec::new());
@@ -106,28 +116,37 @@ impl Course {
             if going.is_empty() {
                 break;
             }
-            let seeds: Vec<usize> = going.iter().map(|open| open.seed).collect();
-            let keys: Vec<usize> = (0..steps).flat_map(|step| seeds.iter().map(move |seed| step * count + seed)).collect();
-            let lengths: Vec<usize> = seeds.iter().map(|&seed| self.lengths[seed]).collect();
+            let from: Vec<usize> = going.iter().map(|open| open.row).collect();
+            let of: Vec<usize> = from.iter().map(|&row| lengths[row]).collect();
             let before: Vec<usize> = going.iter().map(|open| open.before).collect();
+            let points: Vec<usize> = questions.iter().map(|(point, _)| *point).collect();
             let own: Vec<usize> = going.iter().map(|open| open.state).collect();
             let advance = || {
                 let state = gather(states.clone(), &own)?;
-                model.step(&before, &state, gather(moved.clone(), &keys)?, &lengths)
+                // Mostly all go on, with the states that they have.
+                let whole = from.len() == count && from.iter().enumerate().all(|(index, &row)| index == row);
+                let keys: Vec<usize> = (0..places).flat_map(|place| from.iter().map(move |row| place * count + row)).collect();
+                let keys = if whole { moved.clone() } else { gather(moved.clone(), &keys)? };
+                model.step(&before, &points, &state, keys, &of)
             };
             let (after, scores) = advance().map_err(failed)?;
             states = after;
             open = extend(codec, &going, &questions, &scores, beam);
         }
-        done.sort_by(|a, b| a.seed.cmp(&b.seed).then(b.likelihood.total_cmp(&a.likelihood)));
-        Ok(done.into_iter().map(|open| Decoded { seed: open.seed, answers: open.answers }).collect())
+        done.sort_by(|a, b| a.row.cmp(&b.row).then(b.likelihood.total_cmp(&a.likelihood)));
+        let decoded = |open: Open| {
+            let step = steps.get(open.row / seeds.max(1)).copied().unwrap_or(0.0);
+            Decoded { seed: open.row % seeds.max(1), step, answers: open.answers }
+        };
+        Ok(done.into_iter().map(decoded).collect())
     }
 }
 
 /// A sequence that is being decoded.
 #[derive(Clone)]
 struct Open {
-    seed: usize,
+    /// Of which seed it is read, at which step: the step times the number of seeds, plus the seed.
+    row: usize,
     /// Row of its state.
     state: usize,
     /// The token before.
@@ -137,37 +156,37 @@ struct Open {
     likelihood: f64,
 }
 
-/// The likeliest continuations: up to `beam` for each seed.
+/// The likeliest continuations: up to `beam` for each row.
 fn extend(codec: &Codec, going: &[Open], questions: &[(usize, Vec<bool>)], scores: &[f32], beam: usize) -> Vec<Open> {
     let words = codec.words();
     let mut next: Vec<Open> = Vec::new();
-    let mut of_seed: Vec<(f64, usize, usize)> = Vec::new();
-    let flush = |of_seed: &mut Vec<(f64, usize, usize)>, next: &mut Vec<Open>| {
-        of_seed.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
-        for &(likelihood, row, token) in of_seed.iter().take(beam.max(1)) {
+    let mut of_row: Vec<(f64, usize, usize)> = Vec::new();
+    let flush = |of_row: &mut Vec<(f64, usize, usize)>, next: &mut Vec<Open>| {
+        of_row.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        for &(likelihood, row, token) in of_row.iter().take(beam.max(1)) {
             let Some((from, (point, _))) = going.get(row).zip(questions.get(row)) else { continue };
             let Some(answer) = u32::try_from(token).ok().and_then(|token| codec.vocabulary.answer(*point, token)) else {
                 continue;
             };
             let mut answers = from.answers.clone();
             answers.push(Step { point: *point, answer });
-            next.push(Open { seed: from.seed, state: row, before: token, answers, likelihood });
+            next.push(Open { row: from.row, state: row, before: token, answers, likelihood });
         }
-        of_seed.clear();
+        of_row.clear();
     };
     let mut last = None;
     let rows = going.iter().zip(questions).zip(scores.chunks_exact(words.max(1)));
     for (row, ((open, (_, legal)), scores)) in rows.enumerate() {
-        if last.is_some_and(|seed| seed != open.seed) {
-            flush(&mut of_seed, &mut next);
+        if last.is_some_and(|row| row != open.row) {
+            flush(&mut of_row, &mut next);
         }
-        last = Some(open.seed);
+        last = Some(open.row);
         let top =
             legal.iter().zip(scores).filter(|(legal, _)| **legal).map(|(_, score)| *score).fold(f32::NEG_INFINITY, f32::max);
         let allowed = || legal.iter().zip(scores).enumerate().filter(|(_, (legal, _))| **legal);
         let total: f64 = allowed().map(|(_, (_, score))| f64::from(score - top).exp()).sum();
-        of_seed.extend(allowed().map(|(token, (_, score))| (open.likelihood + f64::from(score - top) - total.ln(), row, token)));
+        of_row.extend(allowed().map(|(token, (_, score))| (open.likelihood + f64::from(score - top) - total.ln(), row, token)));
     }
-    flush(&mut of_seed, &mut next);
+    flush(&mut of_row, &mut next);
     next
 }

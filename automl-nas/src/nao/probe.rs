@@ -8,7 +8,7 @@ use automl_core::{Cancel, Genotype, Result, SearchSpace};
 use rand_chacha::ChaCha8Rng;
 
 use super::codec::{Codec, Sequence, failed};
-use super::fit::{self, Speller};
+use super::fit::{self, Speller, Start};
 use super::moves::Course;
 use super::{Seen, Settings};
 
@@ -48,7 +48,8 @@ pub fn probe(
     let scores = settings.target.scores(&losses).unwrap_or_default();
     let (speller, cancel) = (Speller::default(), Cancel::new());
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let fitted = fit::fit(&codec, settings, speller.get(&codec, settings, seed, &cancel)?, &seen, &scores, &mut rng, &cancel)?;
+    let start = Start::New(speller.get(&codec, settings, seed, &cancel)?);
+    let fitted = fit::fit(&codec, settings, &start, &seen.iter().collect::<Vec<_>>(), &scores, &mut rng, &cancel)?;
     let sequence = |(genotype, _): &(Genotype, f64)| codec.sequence(&codec.space.trace(genotype)?);
     let sequences: Vec<Sequence> = held_out.iter().map(sequence).collect::<Result<_>>()?;
     let inputs: Vec<&Sequence> = sequences.iter().collect();
@@ -63,7 +64,7 @@ pub fn probe(
     let (mut exact, mut hamming) = (0.0, 0.0);
     if let Some(model) = fitted.models.first().filter(|_| !inputs.is_empty()) {
         let course = Course::new(model, &inputs, false).map_err(failed)?;
-        for decoded in course.decode(model, &codec, 0.0, 1, &cancel)? {
+        for decoded in course.decode(model, &codec, &[0.0], 1, &cancel)? {
             let read: Vec<usize> = codec.vocabulary.encode(&decoded.answers)?.into_iter().map(|token| token as usize).collect();
             let Some(own) = sequences.get(decoded.seed).map(|sequence| &sequence.tokens) else { continue };
             let differ = own.iter().zip(&read).filter(|(a, b)| a != b).count() + own.len().abs_diff(read.len());

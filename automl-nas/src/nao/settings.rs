@@ -4,6 +4,7 @@ use automl_core::schemars::JsonSchema;
 use automl_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use super::codec::Codec;
 use super::model::Sizes;
 use super::moves::Steps;
 use super::train::Training;
@@ -51,6 +52,12 @@ pub struct Settings {
     pub batch_size: usize,
     /// Learning rate of Adam. Default 0.001.
     pub learning_rate: f64,
+    /// Whether it falls to 0 over the `epochs`, like half a cosine. Default no.
+    pub anneal: bool,
+    /// Passes of a fit that goes on from that of the round before, in place of `epochs`. Default 0: each starts anew.
+    pub warm: usize,
+    /// Whether the networks are told which question of the space a token answers. Default no: they read tokens alone.
+    pub questions: bool,
     /// Largest norm of a gradient. Default 5.
     pub clip: f64,
     /// Factor of the L2 penalty. Default 1e-4.
@@ -69,6 +76,8 @@ pub struct Settings {
     pub beam: usize,
     /// Which of the decoded candidates are proposed. Default `first`.
     pub choose: Choice,
+    /// Times that the best of what was decoded is moved on before any is proposed; not with `choose: first`. Default 0.
+    pub hops: usize,
     /// Predictors that are fitted, each with its own encoder and decoder. Default 1.
     pub ensemble: usize,
     /// With `choose: predicted`, the standard deviations of the ensemble that are taken off a prediction; below 0 they are added.
@@ -118,6 +127,8 @@ pub enum Choice {
     First,
     /// Of all steps, those with the best predictions.
     Predicted,
+    /// Of all steps, those that the members of the ensemble predict to be best, in turn: a form of Thompson's sampling.
+    Thompson,
 }
 
 impl Default for Settings {
@@ -141,6 +152,9 @@ impl Default for Settings {
             patience: 20,
             batch_size: 50,
             learning_rate: 1e-3,
+            anneal: false,
+            warm: 0,
+            questions: false,
             clip: 5.0,
             l2: 1e-4,
             dropout: 0.1,
@@ -150,6 +164,7 @@ impl Default for Settings {
             normalised: false,
             beam: 1,
             choose: Choice::First,
+            hops: 0,
             ensemble: 1,
             caution: 0.0,
             pretrain: 0,
@@ -260,9 +275,10 @@ impl Settings {
         Ok(())
     }
 
-    pub(super) fn sizes(&self, words: usize) -> Sizes {
+    pub(super) fn sizes(&self, codec: &Codec) -> Sizes {
         let Self { embedding, hidden, layers, units, .. } = *self;
-        Sizes { words, embedding, hidden, layers, units, sigmoid: self.target == Target::MinMax }
+        let questions = if self.questions { codec.space.points().len() } else { 0 };
+        Sizes { words: codec.words(), questions, embedding, hidden, layers, units, sigmoid: self.target == Target::MinMax }
     }
 
     pub(super) fn training(&self) -> Training {
@@ -273,6 +289,7 @@ impl Settings {
             patience: self.patience,
             batch: self.batch_size,
             rate: self.learning_rate,
+            anneal: self.anneal,
             clip: self.clip,
             l2: self.l2,
             dropout: self.dropout,

@@ -9,7 +9,7 @@ use super::*;
 use crate::cells::NaoCnn;
 use crate::{Cell, NasBench201};
 
-fn tiny() -> Settings {
+pub(super) fn tiny() -> Settings {
     Settings { initial: 8, batch: 4, seeds: 4, embedding: 8, hidden: 12, epochs: 4, enlarged: 6, ..Settings::default() }
 }
 
@@ -30,7 +30,7 @@ fn tiny_plus() -> Settings {
     }
 }
 
-fn cells() -> Arc<dyn SearchSpace> {
+pub(super) fn cells() -> Arc<dyn SearchSpace> {
     Arc::new(NasBench201 { merge_isomorphic: false })
 }
 
@@ -62,10 +62,35 @@ fn numbers() -> Arc<dyn SearchSpace> {
 }
 
 /// Edges that are no `nor_conv_3x3`, the later the worse.
-fn distance(genotype: &Genotype) -> f64 {
+pub(super) fn distance(genotype: &Genotype) -> f64 {
     let operators = Cell::of(genotype).unwrap().operators();
     let cost = |(edge, name)| if name == "nor_conv_3x3" { 0.0 } else { 1.0 + 0.1 * edge as f64 };
     operators.into_iter().enumerate().map(cost).sum()
+}
+
+/// So many trials, or fewer where the strategy ends, each told before the next queue is asked for.
+pub(super) fn run_all(
+    config: &dyn StrategyConfig,
+    space: &Arc<dyn SearchSpace>,
+    count: u64,
+    loss: impl Fn(&Genotype) -> Option<f64>,
+) -> Vec<Trial> {
+    let mut strategy = config.build(space.clone(), &[]).unwrap();
+    let mut trials: Vec<Trial> = Vec::new();
+    loop {
+        let id = trials.len() as u64;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed_of(1, "ask", id));
+        let proposals = strategy.ask(&Ask::alone(id, &[]), &mut rng).unwrap();
+        if proposals.is_empty() || id >= count {
+            return trials;
+        }
+        for proposal in proposals {
+            let losses = loss(&proposal.genotype).map(|loss| vec![loss]);
+            let trial = Trial::told(trials.len() as u64, proposal, losses);
+            strategy.tell(&trial).unwrap();
+            trials.push(trial);
+        }
+    }
 }
 
 /// So many trials with one pending, and their losses.
@@ -144,7 +169,16 @@ fn examples(codec: &Codec, count: usize) -> Vec<Seen> {
 fn learnt(codec: &Codec, settings: &Settings, count: usize) -> (Fitted, Vec<Seen>) {
     let seen = examples(codec, count);
     let scores = settings.target.scores(&seen.iter().map(|seen| seen.loss).collect::<Vec<_>>()).unwrap();
-    let fitted = fit::fit(codec, settings, None, &seen, &scores, &mut ChaCha8Rng::seed_from_u64(2), &Cancel::new()).unwrap();
+    let fitted = fit::fit(
+        codec,
+        settings,
+        &Start::New(None),
+        &seen.iter().collect::<Vec<_>>(),
+        &scores,
+        &mut ChaCha8Rng::seed_from_u64(2),
+        &Cancel::new(),
+    )
+    .unwrap();
     (fitted, seen)
 }
 
@@ -169,7 +203,7 @@ fn the_networks_learn_to_spell_and_to_predict_and_moves_follow_the_gradient() {
     let inputs: Vec<&Sequence> = seen.iter().filter_map(|seen| seen.spellings.first()).take(20).collect();
     let course = Course::new(&fitted.models[0], &inputs, true).unwrap();
     let mean = |step: f64| {
-        let decoded = course.decode(&fitted.models[0], &codec, step, 1, &Cancel::new()).unwrap();
+        let decoded = course.decode(&fitted.models[0], &codec, &[step], 1, &Cancel::new()).unwrap();
         assert_eq!(decoded.len(), 20);
         let build = |answers: &Trace| codec.precise(answers, answers, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
         decoded.iter().map(|decoded| distance(&build(&decoded.answers))).sum::<f64>() / 20.0
@@ -230,10 +264,10 @@ fn untrained_networks_decode_legal_candidates_alone() {
             .map(|id| Seen::new(&codec, &tiny(), id, &sample(space.as_ref(), &mut rng).unwrap(), 1.0, id).unwrap().unwrap())
             .collect();
         let inputs: Vec<&Sequence> = seen.iter().map(|seen| &seen.spellings[0]).collect();
-        let model = model::Model::new(tiny().sizes(codec.words()), &mut rng).unwrap();
+        let model = model::Model::new(tiny().sizes(&codec), &mut rng).unwrap();
         let course = Course::new(&model, &inputs, false).unwrap();
         for beam in [1, 3] {
-            let decoded = course.decode(&model, &codec, 50.0, beam, &Cancel::new()).unwrap();
+            let decoded = course.decode(&model, &codec, &[50.0], beam, &Cancel::new()).unwrap();
             assert!(decoded.len() >= 6);
             for decoded in decoded {
                 let genotype = codec.precise(&decoded.answers, &seen[decoded.seed].trace, &mut rng).unwrap();
@@ -303,7 +337,16 @@ fn an_ask_that_is_cancelled_ends_and_leaves_nothing_behind() {
         });
         let seen = examples(&codec, 20);
         let scores = endless.target.scores(&seen.iter().map(|seen| seen.loss).collect::<Vec<_>>()).unwrap();
-        fit::fit(&codec, &endless, None, &seen, &scores, &mut ChaCha8Rng::seed_from_u64(2), &cancel).unwrap();
+        fit::fit(
+            &codec,
+            &endless,
+            &Start::New(None),
+            &seen.iter().collect::<Vec<_>>(),
+            &scores,
+            &mut ChaCha8Rng::seed_from_u64(2),
+            &cancel,
+        )
+        .unwrap();
     });
 }
 
@@ -344,4 +387,167 @@ fn failures_and_spaces_that_are_used_up_are_survived() {
     let three = graphs(vec![operator("only", vec![Param::choice("which", &["a", "b", "c"])])], 1);
     let which = |genotype: &Genotype| Some(f64::from(u8::from(genotype.nodes[1].params.get("which") == Some(&Value::from("a")))));
     assert_eq!(run(&Nao(settings), &three, 20, which).len(), 20);
+}
+
+/// What the paper's method is made of, point by point (see `docs/nao.md`).
+mod faithful {
+    use automl_core::{EvalContext, Evaluation, Evaluator, Stop, Study};
+
+    use super::super::model::Batch;
+    use super::*;
+    use crate::tensor::{Cpu, NoneTape, matrix, values};
+
+    fn drawn(codec: &Codec, count: usize) -> (Vec<Seen>, model::Model) {
+        let model = model::Model::new(tiny().sizes(codec), &mut ChaCha8Rng::seed_from_u64(4)).unwrap();
+        (examples(codec, count), model)
+    }
+
+    #[test]
+    fn states_have_length_one_and_the_prediction_reads_their_mean() {
+        let codec = Codec::new(cells(), 16).unwrap();
+        let (seen, model) = drawn(&codec, 3);
+        let batch = Batch::new(&seen.iter().map(|seen| &seen.spellings[0]).collect::<Vec<_>>());
+        let states = model.encode::<NoneTape>(&batch, None).unwrap();
+        let rows = values(&states);
+        assert_eq!(rows.len(), 6 * 3 * 12, "a state for each token");
+        for row in rows.chunks_exact(12) {
+            assert!((row.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-5);
+        }
+        // Steps in another order have the same mean.
+        let turned: Vec<f32> = rows.chunks_exact(3 * 12).rev().flatten().copied().collect();
+        let turned = matrix(&Cpu::default(), 18, 12, turned).unwrap();
+        let [a, b] = [states, turned].map(|states| values(&model.predict(states, &batch.lengths).unwrap()));
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-5), "{a:?} {b:?}");
+    }
+
+    #[test]
+    fn the_loss_is_shared_by_lambda_and_trains_all_three_networks() {
+        let codec = Codec::new(cells(), 16).unwrap();
+        let (seen, _) = drawn(&codec, 10);
+        let example = |seen: &Seen| Example { spellings: seen.spellings.clone(), score: Some(seen.loss as f32) };
+        let examples: Vec<Example> = seen.iter().map(example).collect();
+        // Which parameters move: the embedding is the encoder's first, the predictor the last, the decoder between them.
+        let moved = |lambda: f64| {
+            let (_, mut model) = drawn(&codec, 1);
+            let before = model.params.export();
+            let training = train::Training { lambda, epochs: 1, l2: 0.0, ..tiny().training() };
+            train::fit(&mut model, &examples, &training, &mut ChaCha8Rng::seed_from_u64(1), &Cancel::new()).unwrap();
+            let moved: Vec<bool> = before.iter().zip(model.params.export()).map(|(a, b)| *a != b).collect();
+            let predictor = 12 + 1;
+            let decoder = moved.len() - predictor - codec.words() * 13..moved.len() - predictor;
+            [&moved[..codec.words() * 8], &moved[decoder], &moved[moved.len() - predictor..]].map(|part| part.contains(&true))
+        };
+        assert_eq!(moved(1.0), [true, false, true]);
+        assert_eq!(moved(0.0), [true, true, false]);
+        assert_eq!(moved(0.5), [true, true, true]);
+    }
+
+    #[test]
+    fn a_move_follows_the_slope_of_the_predictor_at_the_states() {
+        let codec = Codec::new(cells(), 16).unwrap();
+        let (seen, model) = drawn(&codec, 2);
+        let batch = Batch::new(&seen.iter().map(|seen| &seen.spellings[0]).collect::<Vec<_>>());
+        let states = model.encode::<NoneTape>(&batch, None).unwrap();
+        let slope = model.slope(&states, &batch.lengths).unwrap();
+        let total = |states: &[f32]| {
+            let states = matrix(&Cpu::default(), 12, 12, states.to_vec()).unwrap();
+            values(&model.predict(states, &batch.lengths).unwrap()).iter().sum::<f32>()
+        };
+        let numbers = values(&states);
+        for index in [0, 50, 143] {
+            let [mut up, mut down] = [numbers.clone(), numbers.clone()];
+            up[index] += 0.05;
+            down[index] -= 0.05;
+            let measured = (total(&up) - total(&down)) / 0.1;
+            assert!((measured - slope[index]).abs() < 1e-4, "{measured} {}", slope[index]);
+        }
+    }
+
+    #[test]
+    fn a_step_is_enlarged_until_what_is_decoded_is_new() {
+        // A first step that leads nowhere: what is new comes from later ones.
+        let settings = Settings { initial: 30, batch: 5, seeds: 5, step: 1e-3, enlarged: 100_000, epochs: 150, ..tiny() };
+        let settings = Settings { hidden: 24, embedding: 16, learning_rate: 5e-3, normalised: true, refine: 0.0, ..settings };
+        let trials = run_all(&Nao(settings), &cells(), 35, |genotype| Some(distance(genotype)));
+        let steps: Vec<f64> = trials[30..].iter().filter_map(|trial| trial.origin.note.as_ref()?["step"].as_f64()).collect();
+        assert_eq!(steps.len(), 5, "{:?}", trials[30..].iter().map(|trial| &trial.origin).collect::<Vec<_>>());
+        assert!(steps.iter().any(|step| *step > 2e-3), "{steps:?}");
+        let hashes: BTreeSet<u64> = trials.iter().map(|trial| cells().canonical_hash(&trial.genotype)).collect();
+        assert_eq!(hashes.len(), trials.len(), "nothing is evaluated twice");
+    }
+
+    #[test]
+    fn seeds_are_the_best_of_all_that_was_evaluated_and_every_round_fits_to_the_grown_pool() {
+        let settings = Settings { seeds: 3, refine: 0.0, enlarged: 60, ..tiny() };
+        let trials = run_all(&Nao(settings.clone()), &cells(), 20, |genotype| Some(distance(genotype)));
+        let mut checked = 0;
+        for (round, start) in (8..20).step_by(4).enumerate() {
+            let mut before: Vec<&Trial> = trials[..start].iter().collect();
+            before.sort_by(|a, b| a.loss().unwrap().total_cmp(&b.loss().unwrap()));
+            let best: Vec<u64> = before[..3].iter().map(|trial| trial.id).collect();
+            for trial in trials[start..start + 4].iter().filter(|trial| trial.origin.by == "nao/move") {
+                assert!(best.contains(&trial.origin.parents[0]), "round {round}: {best:?} {:?}", trial.origin);
+                checked += 1;
+            }
+        }
+        assert!(checked > 4, "{checked}");
+        let mut strategy = Running::new("nao", &settings, cells()).unwrap();
+        let mut fits = Vec::new();
+        for trial in &trials[..10] {
+            strategy.tell(trial).unwrap();
+            if strategy.told >= 8 {
+                fits.push(strategy.fitted(&Cancel::new()).unwrap().unwrap().models[0].params.export());
+            }
+        }
+        assert!(fits[0] != fits[1] && fits[1] != fits[2]);
+    }
+
+    #[test]
+    fn warm_fits_do_not_depend_on_when_they_were_asked_for() {
+        let settings = Settings { warm: 2, batch: 3, ..tiny_plus() };
+        let trials = run_all(&NaoPlus(settings.clone()), &cells(), 20, |genotype| Some(distance(genotype)));
+        let told = |asked: &[usize]| {
+            let mut strategy = Running::new("nao_plus", &settings, cells()).unwrap();
+            for trial in &trials[..18] {
+                strategy.tell(trial).unwrap();
+                if asked.contains(&strategy.told) {
+                    strategy.fitted(&Cancel::new()).unwrap();
+                }
+            }
+            strategy.fitted(&Cancel::new()).unwrap().unwrap().models[1].params.export()
+        };
+        let late = told(&[]);
+        assert_eq!(told(&[8, 9, 13, 14, 16]), late);
+        assert_eq!(told(&[11, 14, 17]), late);
+    }
+
+    struct Distance;
+
+    impl Evaluator for Distance {
+        fn objectives(&self) -> Vec<automl_core::Objective> {
+            vec![automl_core::Objective { name: "distance".into(), direction: automl_core::Direction::Minimize }]
+        }
+
+        fn evaluate(&self, genotype: &Genotype, _: &mut dyn EvalContext) -> Result<Evaluation, Stop> {
+            Ok(Evaluation { losses: vec![distance(genotype)], ..Evaluation::default() })
+        }
+    }
+
+    #[test]
+    fn it_proposes_while_trials_run_and_the_trials_are_the_same_for_any_number_of_workers() {
+        for plus in [false, true] {
+            let run = |workers: usize| {
+                let config: Box<dyn StrategyConfig> =
+                    if plus { Box::new(NaoPlus(Settings { warm: 2, ..tiny_plus() })) } else { Box::new(Nao(tiny())) };
+                let mut study = Study::new(cells(), config.build(cells(), &[]).unwrap(), Arc::new(Distance));
+                (study.seed, study.lag, study.workers) = (3, 3, workers);
+                study.budget.trials = Some(30);
+                let trials = study.run(&Cancel::new()).unwrap().trials;
+                trials.into_iter().map(|trial| (trial.genotype, trial.origin)).collect::<Vec<_>>()
+            };
+            let one = run(1);
+            assert_eq!((one.len(), &one), (30, &run(3)));
+            assert!(one.iter().any(|(_, origin)| origin.by.ends_with("/move")));
+        }
+    }
 }

@@ -12,9 +12,9 @@ use rayon::prelude::*;
 use super::codec::Sequence;
 use super::model::{Batch, Model};
 use crate::tensor::sequence::{both, fork, with_gradient};
-use crate::tensor::{AdamW, AdamWSettings, Cpu, Gradients, OwnedTape, TensorError, backward, values};
+use crate::tensor::{AdamW, AdamWSettings, Cpu, Gradients, OwnedTape, TensorError, backward, values, warm_cosine};
 
-/// Sequences of a part of a batch.
+/// Most sequences of a part of a batch.
 const PART: usize = 32;
 /// Share of the loss that an epoch has to gain on the best so far to count as progress.
 const PROGRESS: f64 = 0.01;
@@ -31,6 +31,8 @@ pub(super) struct Training {
     pub patience: usize,
     pub batch: usize,
     pub rate: f64,
+    /// Whether the rate falls to 0 over the epochs, like half a cosine.
+    pub anneal: bool,
     pub clip: f64,
     pub l2: f64,
     pub dropout: f64,
@@ -69,6 +71,8 @@ pub(super) fn fit(
     let mut trained = Trained { epochs: 0, loss: 0.0 };
     while trained.epochs < training.epochs && since < training.patience && !examples.is_empty() {
         order.shuffle(rng);
+        let progress = trained.epochs as f64 / training.epochs as f64;
+        let rate = training.rate * if training.anneal { warm_cosine(progress, 0.0) } else { 1.0 };
         let mut total = 0.0;
         for batch in order.chunks(training.batch.max(1)) {
             if cancel.is_cancelled() {
@@ -77,7 +81,7 @@ pub(super) fn fit(
             let drawn: Vec<(&Sequence, Option<f32>)> = batch.iter().filter_map(|&index| draw(&examples[index], rng)).collect();
             let (loss, mut gradients) = pass(model, &drawn, training, rng)?;
             model.params.add_penalty(&mut gradients, training.l2 as f32)?;
-            optimizer.step(&mut model.params, &mut gradients, training.rate)?;
+            optimizer.step(&mut model.params, &mut gradients, rate)?;
             total += loss * batch.len() as f64;
         }
         trained = Trained { epochs: trained.epochs + 1, loss: total / examples.len() as f64 };
@@ -102,8 +106,10 @@ fn pass(
     let scored = drawn.iter().filter(|(_, score)| score.is_some()).count().max(1);
     let tokens: usize = drawn.iter().map(|(sequence, _)| sequence.tokens.len()).sum();
     let shares = [training.lambda as f32 / scored as f32, (1.0 - training.lambda) as f32 / tokens.max(1) as f32];
-    let seeds: Vec<u64> = drawn.chunks(PART).map(|_| rng.random()).collect();
-    let parts = drawn.par_chunks(PART).zip(&seeds);
+    // As many parts as needed, all of about one size.
+    let size = drawn.len().div_ceil(drawn.len().div_ceil(PART).max(1)).max(1);
+    let seeds: Vec<u64> = drawn.chunks(size).map(|_| rng.random()).collect();
+    let parts = drawn.par_chunks(size).zip(&seeds);
     let done: Vec<Result<_, TensorError>> = parts.map(|(part, seed)| self::part(model, part, shares, training, *seed)).collect();
     let mut done = done.into_iter();
     let (mut loss, mut gradients) = done.next().unwrap_or_else(|| Ok((0.0, Gradients::leaky())))?;

@@ -10,7 +10,8 @@ use dfdx::tensor::{Cpu, PutTape, SplitTape, Tape};
 use ndarray::s;
 
 use super::activation::{Activation, sigmoid};
-use super::cpu::{add, add_product, taken, tensor, view, wrong};
+use super::cpu::{add, taken, tensor, view, wrong};
+use super::gemm::add_product;
 use super::{Matrix, TensorError, values};
 
 /// A cell with its weights; each gives gates and candidates, side by side.

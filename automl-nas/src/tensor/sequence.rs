@@ -7,7 +7,7 @@
 
 use dfdx::shapes::HasShape;
 use dfdx::tensor::{Cpu, Gradients, PutTape, SplitTape, Tape, TensorFromVec};
-use dfdx::tensor_ops::TryAdd;
+use dfdx::tensor_ops::{TryAdd, TryMatMul};
 use ndarray::s;
 use rayon::prelude::*;
 
@@ -16,7 +16,7 @@ use super::cpu::{add, dot, sum, taken, tensor, view, wrong};
 use super::gemm::{Right, add_product};
 use super::lend::lend;
 use super::simd::kernel;
-use super::{Matrix, Params, Scalar, TensorError, values};
+use super::{Activation, Linear, Matrix, NnDevice, Params, Scalar, TensorError, values};
 
 /// The weights of a long short-term memory (Hochreiter and Schmidhuber 1997); the gates stand in the order input, forget,
 /// candidate, output.
@@ -45,15 +45,36 @@ pub fn lstm<T: Tape<f32, Cpu>>(
     x: Matrix<Cpu, T>,
     start: Matrix<Cpu, T>,
 ) -> Result<Matrix<Cpu, T>, TensorError> {
-    let ((rows, inputs), batch, units) = (*x.shape(), start.shape().0, weights.units());
-    if batch == 0 || units == 0 || rows % batch != 0 || start.shape().1 != 2 * units {
-        return Err(TensorError::of(format!("{rows} rows of inputs for {batch} states of {} numbers", start.shape().1)));
+    recur(weights.hidden, to_gates(weights, x)?, start)
+}
+
+/// What inputs of rows × inputs bring to the gates, rows × 4 units. Of a table of words it is a table again, from which
+/// [`gather`] takes the rows of a text: one product for each word in place of one for each place.
+///
+/// # Errors
+/// [`TensorError`] where the shapes do not fit.
+pub fn to_gates<T: Tape<f32, Cpu>>(weights: &Lstm<'_>, x: Matrix<Cpu, T>) -> Result<Matrix<Cpu, T>, TensorError> {
+    let (weight, bias) = (weights.input, weights.bias);
+    Cpu::linear(&Linear { weight, bias, activation: Activation::Identity, mask: None, input_gradient: true }, x)
+}
+
+/// The hidden states of all steps, (steps · batch) × units, for what the inputs bring to the gates, (steps · batch) × 4 units.
+/// `hidden` is units × 4 units, `start` batch × 2 units.
+///
+/// # Errors
+/// [`TensorError`] where the shapes do not fit.
+pub fn recur<T: Tape<f32, Cpu>>(
+    hidden: &Matrix<Cpu>,
+    gates: Matrix<Cpu, T>,
+    start: Matrix<Cpu, T>,
+) -> Result<Matrix<Cpu, T>, TensorError> {
+    let ((rows, width), batch, units) = (*gates.shape(), start.shape().0, hidden.shape().0);
+    if batch == 0 || units == 0 || rows % batch != 0 || start.shape().1 != 2 * units || width != 4 * units {
+        return Err(TensorError::of(format!("{rows} rows of {width} gates for {batch} states of {} numbers", start.shape().1)));
     }
     let steps = rows / batch;
-    let mut gates = Vec::with_capacity(rows * 4 * units);
-    (0..rows).for_each(|_| gates.extend_from_slice(lend(weights.bias)));
-    let input = view(lend(weights.input), inputs, 4 * units)?;
-    add_product(view(lend(&x), rows, inputs)?, input, &mut gates);
+    // The sums that reach the gates, which become their values, and on the way back their gradients.
+    let mut sums = values(&gates);
     // What came before each step stands one step earlier: the start, then the outcome of every step.
     let mut states = vec![0.0; (steps + 1) * batch * units];
     let mut cells = vec![0.0; (steps + 1) * batch * units];
@@ -63,42 +84,44 @@ pub fn lstm<T: Tape<f32, Cpu>>(
         cells[row * units..(row + 1) * units].copy_from_slice(cell);
     }
     let block = batch * units;
-    let hidden = Right::new(view(lend(weights.hidden), units, 4 * units)?);
-    let shares = share(&mut gates, 4 * units, batch).into_iter().zip(share(&mut states, units, batch));
+    let weights = Right::new(view(lend(hidden), units, 4 * units)?);
+    let shares = share(&mut sums, 4 * units, batch).into_iter().zip(share(&mut states, units, batch));
     let shares: Vec<_> = shares.zip(share(&mut cells, units, batch)).collect();
-    shares.into_par_iter().for_each(|((gates, mut states), mut cells)| {
-        for (step, gates) in gates.into_iter().enumerate() {
+    shares.into_par_iter().for_each(|((sums, mut states), mut cells)| {
+        for (step, sums) in sums.into_iter().enumerate() {
             let ([.., before], [after, ..]) = states.split_at_mut(step + 1) else { continue };
             let ([.., old], [new, ..]) = cells.split_at_mut(step + 1) else { continue };
-            if let Ok(before) = view(before, before.len() / units, units) {
-                hidden.add_to(before, gates);
+            // An encoder starts from nothing.
+            let some = step > 0 || before.iter().any(|x| *x != 0.0);
+            if let (true, Ok(before)) = (some, view(before, before.len() / units, units)) {
+                weights.add_to(before, sums);
             }
-            gate(gates, old, new, after, units);
+            gate(sums, old, new, after, units);
         }
     });
     let out = states[block..].to_vec();
 
-    let (x, tape) = x.split_tape();
+    let (gates, tape) = gates.split_tape();
     let (start, other) = start.split_tape();
     let mut tape = tape.merge(other);
-    let out = tensor(&x, rows, units, out)?;
+    let out = tensor(&gates, rows, units, out)?;
     let of = out.clone();
-    let (w_input, w_hidden, w_bias) = (weights.input.clone(), weights.hidden.clone(), weights.bias.clone());
+    let hidden = hidden.clone();
     tape.add_backward_op(move |gradients| {
         let mut delta = taken(gradients, &of)?;
         let (mut to_cell, mut to_state) = (vec![0.0; block], vec![0.0; block]);
-        let hidden = Right::new(view(lend(&w_hidden), units, 4 * units).map_err(wrong)?.reversed_axes());
-        let shares = share(&mut gates, 4 * units, batch).into_iter().zip(share(&mut delta, units, batch));
+        let weights = Right::new(view(lend(&hidden), units, 4 * units).map_err(wrong)?.reversed_axes());
+        let shares = share(&mut sums, 4 * units, batch).into_iter().zip(share(&mut delta, units, batch));
         let ends = share(&mut to_cell, units, batch).into_iter().zip(share(&mut to_state, units, batch));
         let shares: Vec<_> = shares.zip(ends).enumerate().collect();
-        shares.into_par_iter().for_each(|(index, ((gates, mut delta), (to_cell, to_state)))| {
+        shares.into_par_iter().for_each(|(index, ((sums, mut delta), (to_cell, to_state)))| {
             let (Some(to_cell), Some(to_state)) = (to_cell.into_iter().next(), to_state.into_iter().next()) else { return };
             let own = |step: usize| step * block + index * SHARE * units..step * block + index * SHARE * units + to_cell.len();
             let owns: Vec<_> = (0..=steps).map(own).collect();
-            for (step, gates) in gates.into_iter().enumerate().rev() {
-                ungate(gates, &cells[owns[step].clone()], &cells[owns[step + 1].clone()], delta[step], to_cell, units);
-                if let Ok(gates) = view(gates, gates.len() / (4 * units), 4 * units) {
-                    hidden.add_to(gates, if step > 0 { &mut *delta[step - 1] } else { &mut *to_state });
+            for (step, sums) in sums.into_iter().enumerate().rev() {
+                ungate(sums, &cells[owns[step].clone()], &cells[owns[step + 1].clone()], delta[step], to_cell, units);
+                if let Ok(sums) = view(sums, sums.len() / (4 * units), 4 * units) {
+                    weights.add_to(sums, if step > 0 { &mut *delta[step - 1] } else { &mut *to_state });
                 }
             }
         });
@@ -108,14 +131,10 @@ pub fn lstm<T: Tape<f32, Cpu>>(
             add(&mut back[..units], state);
             add(&mut back[units..], cell);
         }
-        let sums = gradients.get_or_alloc_mut(&w_bias)?;
-        gates.chunks_exact(4 * units).for_each(|row| add(sums, row));
-        let gates = view(&gates, rows, 4 * units).map_err(wrong)?;
         let before = view(&states[..rows * units], rows, units).map_err(wrong)?;
-        add_product(before.t(), gates, gradients.get_or_alloc_mut(&w_hidden)?);
-        add_product(view(lend(&x), rows, inputs).map_err(wrong)?.t(), gates, gradients.get_or_alloc_mut(&w_input)?);
-        let input = view(lend(&w_input), inputs, 4 * units).map_err(wrong)?;
-        add_product(gates, input.t(), gradients.get_or_alloc_mut(&x)?);
+        let to_gates = view(&sums, rows, 4 * units).map_err(wrong)?;
+        add_product(before.t(), to_gates, gradients.get_or_alloc_mut(&hidden)?);
+        add(gradients.get_or_alloc_mut(&gates)?, &sums);
         Ok(())
     });
     Ok(out.put_tape(tape))
@@ -476,6 +495,26 @@ pub fn with_gradient<T: Tape<f32, Cpu>>(
         Ok(())
     });
     Ok(out.put_tape(tape))
+}
+
+/// The sum of two matrices of one shape.
+///
+/// # Errors
+/// [`TensorError`].
+pub fn plus<T: Tape<f32, Cpu>>(a: Matrix<Cpu, T>, b: Matrix<Cpu, T>) -> Result<Matrix<Cpu, T>, TensorError> {
+    let (shape, other) = (*a.shape(), *b.shape());
+    if shape != other {
+        return Err(TensorError::of(format!("{shape:?} numbers plus {other:?}")));
+    }
+    a.try_add(b).map_err(TensorError::of)
+}
+
+/// The product of two matrices.
+///
+/// # Errors
+/// [`TensorError`] where the shapes do not fit.
+pub fn product<T: Tape<f32, Cpu>>(a: Matrix<Cpu, T>, b: &Matrix<Cpu>) -> Result<Matrix<Cpu, T>, TensorError> {
+    a.try_matmul(b.clone()).map_err(TensorError::of)
 }
 
 /// The sum of two losses.
