@@ -218,7 +218,7 @@ fn a_race_cuts_no_draw_of_folds_that_costs_next_to_nothing() {
     assert_eq!(reports(&genotype("gaussian_nb")), 4, "one draw");
     let mut dear = genotype("gradient_boosting");
     if let Some(last) = dear.nodes.last_mut() {
-        last.params.insert("rounds".into(), 1_000.into());
+        last.params.insert("rounds".into(), 1_000_i64.into());
     }
     assert!(evaluator.price(&dear, 1.0).unwrap().seconds / 3.0 > 0.01);
     assert_eq!(reports(&dear), 1);

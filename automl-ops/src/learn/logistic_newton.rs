@@ -147,9 +147,9 @@ impl Binary<'_> {
         let mut slope = here.gradient.clone();
         for _ in 0..SWEEPS {
             let mut largest = 0.0_f64;
-            for at in 0..size {
+            for (at, &from) in point.iter().enumerate() {
                 let line = &here.curvature[at * size..(at + 1) * size];
-                let (bend, now) = (line[at], point[at] + step[at]);
+                let (bend, now) = (line[at], from + step[at]);
                 let aim = now - slope[at] / bend;
                 let shrunk = if at + 1 < size { aim.signum() * (aim.abs() - self.l1 / bend).max(0.0) } else { aim };
                 let change = shrunk - now;
