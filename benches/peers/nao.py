@@ -2,12 +2,13 @@
 
     python benches/peers/nao.py [CELLS] [EPOCHS]
 
-Trains on 300 random cells of NAS-Bench-201 (six tokens of five words) with two threads: LSTM encoder with unit-norm states, a
+Trains on 300 random cells of NAS-Bench-201 (six tokens of five words), with a thread for each core that it may use: LSTM encoder with unit-norm states, a
 linear predictor with a sigmoid on their mean, LSTM decoder with attention whose softmax sees the legal words; 0.8 MSE + 0.2 NLL,
 Adam, batches of 50, gradients clipped at 5, L2 1e-4, dropout .1. It ends after 20 passes without 1 % of progress, as `nao` does, or
 after EPOCHS passes. `cargo run --release -p benches --example nao -- speed` is the other side. Needs `torch`.
 """
 
+import os
 import sys
 import time
 
@@ -72,7 +73,7 @@ def fit(cells, epochs):
 
 def main():
     numbers = [int(arg) for arg in sys.argv[1:3]] + [300, 0][len(sys.argv[1:3]):]
-    torch.set_num_threads(2)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(1)
     fit(50, 2)
     passes, seconds = fit(*numbers)

@@ -52,8 +52,8 @@ use moves::{Course, Decoded};
 #[schemars(crate = "automl_core::schemars")]
 pub struct Nao(pub Settings);
 
-/// [`Nao`] with what improves on the paper: encoder and decoder learn to spell before the first fit, an ensemble of linear
-/// predictors is taught ranks, and of many moves those with the best predictions are proposed.
+/// [`Nao`] with what improves on the paper: encoder and decoder learn to spell before the first fit, an ensemble of small
+/// predictors is taught ranks and goes on from round to round, and of many moves those are proposed of which it hopes most.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(crate = "automl_core::schemars")]

@@ -202,22 +202,32 @@ impl Preset {
 }
 
 impl Settings {
-    /// What later work found to help, together: `benches/examples/nao.rs` measures each of it.
+    /// What later work found to help, together, for some tens to hundreds of trials (`docs/nao.md`).
     pub fn plus() -> Self {
         Self {
-            initial: 20,
+            initial: 30,
             batch: 10,
             seeds: 20,
+            embedding: 16,
+            hidden: 32,
+            layers: 1,
+            units: 32,
             target: Target::NormalScore,
-            step: 0.1,
-            enlarged: 18,
+            epochs: 60,
+            warm: 10,
+            batch_size: 25,
+            learning_rate: 5e-3,
+            anneal: true,
+            questions: true,
+            dropout: 0.0,
+            step: 0.2,
+            enlarged: 8,
             normalised: true,
             choose: Choice::Predicted,
-            ensemble: 4,
-            caution: 0.0,
-            pretrain: 1000,
-            embedding: 32,
-            hidden: 48,
+            hops: 1,
+            ensemble: 5,
+            caution: -1.0,
+            pretrain: 300,
             ..Self::default()
         }
     }
