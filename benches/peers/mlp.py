@@ -57,12 +57,12 @@ def ours(args, classes, target, files, seed, ensemble, folder):
     fit = [args.program, "-q", "fit", files[0], "--target", target, "--config", ROOT / "examples/mlp-tabular.toml", "--time-limit", f"{args.time}s",
            "--seed", seed, "--workers", 1, "--ensemble", ensemble, "--out", model, "--run-dir", folder / f"run-{seed}-{ensemble}",
            "--set", f"space.task={task}", *args.set]
-    subprocess.run([str(part) for part in fit], check=True, capture_output=True)
+    subprocess.run([*args.prefix.split(), *(str(part) for part in fit)], check=True, capture_output=True)
     with open(said, "w") as out:
         subprocess.run([args.program, "-q", "predict", str(model), str(files[1])], check=True, stdout=out)
-    test = pd.read_csv(files[1])
-    said = pd.read_csv(said, dtype=str if classes else None)["prediction"]
-    return scores(classes, test[target].astype(str) if classes else test[target], said)
+    kind = str if classes else float
+    truth, said = pd.read_csv(files[1], dtype={target: kind})[target], pd.read_csv(said, dtype={"prediction": kind})["prediction"]
+    return scores(classes, truth, said)
 
 
 def main():
@@ -74,6 +74,7 @@ def main():
     parser.add_argument("--sets", default=",".join(DEV))
     parser.add_argument("--inner", action="store_true")
     parser.add_argument("--ensembles", default="1,8")
+    parser.add_argument("--prefix", default="", help="what the fits are run by, such as `taskset -c 1`")
     parser.add_argument("--set", action="append", default=[], help="handed on to `automl fit`")
     args = parser.parse_args()
     args.set = [part for setting in args.set for part in ("--set", setting)]
