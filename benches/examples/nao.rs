@@ -207,7 +207,7 @@ fn search(file: &str, [column, report]: [&str; 2], seeds: Range<u64>, queries: u
                 let first = trials.iter().take(at).filter_map(|trial| Some((trial.loss()?, trial)));
                 let best = first.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, trial)| trial);
                 let of = |name| best.and_then(|trial| trial.metrics.get(name)).copied().unwrap_or(f64::NAN);
-                let optimal = f64::from(u8::from(of(report) >= best_of_all));
+                let optimal = f64::from(u8::from(best_of_all.is_finite() && of(report) >= best_of_all));
                 let moved = f64::from(u8::from(best.is_some_and(|trial| trial.origin.by.ends_with("/move"))));
                 [of(report), optimal, moved, of(column)]
             };

@@ -132,7 +132,7 @@ fn conforms_on_cells_and_on_graphs_with_numbers() {
 fn configs_round_trip_and_presets_have_the_sizes_of_the_paper() {
     let own: Vec<_> = registry::plugins().into_iter().filter(|plugin| plugin.name.starts_with("nao")).collect();
     own.iter().for_each(|plugin| check_config(plugin).unwrap());
-    assert!(own.iter().filter(|plugin| plugin.kind == "strategy").count() == 2);
+    assert!(own.iter().filter(|plugin| plugin.kind == "strategy").count() == 3);
     let parse = |text: &str| serde_json::from_str::<Nao>(text).map(|nao| nao.0);
     let cnn = parse(r#"{"preset": "cnn", "batch": 7}"#).unwrap();
     assert_eq!((cnn.initial, cnn.batch, cnn.embedding, cnn.hidden, cnn.lambda), (600, 7, 32, 96, 0.9));
