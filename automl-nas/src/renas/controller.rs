@@ -3,8 +3,9 @@
 //! Tokens of the parent are embedded and read by an LSTM from both ends; one state stands for each token, and one for the
 //! start. The **router** scores each token's state: that is where the change goes. The **answers** score the tokens that could
 //! stand there from the state at that place: the paper's operator mutator, and, since sources are answers like any other, its input
-//! mutator, too. The **critic**, which the paper does not have, says how good it expects a candidate to be: from the mean of its states,
-//! and from a weight for each of its answers, which is what few candidates teach. Scores are shaped as `2.5 tanh(score / 5)`, which keeps a softmax over them from closing.
+//! mutator, too. The **critic**, which the paper does not have, says how good it expects a candidate to be: from the mean of its
+//! states, and from a weight for each of its answers, which is what few candidates teach. Scores are shaped as
+//! `2.5 tanh(score / 5)`, which keeps a softmax over them from closing.
 
 use super::lstm::{Pass, add_scaled};
 use super::weights::{Sizes, Weights};

@@ -42,6 +42,18 @@ impl Default for Critic {
     }
 }
 
+impl Critic {
+    /// No critic.
+    pub fn none() -> Self {
+        Self { children: 1, lessons: 0, ..Self::default() }
+    }
+
+    /// Whether there is one.
+    pub fn is_on(&self) -> bool {
+        self.children > 1 || self.lessons > 0
+    }
+}
+
 /// A candidate that was told.
 pub(super) struct Seen {
     pub genotype: Genotype,

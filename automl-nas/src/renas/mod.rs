@@ -146,9 +146,9 @@ pub struct RenasPlus {
     pub questions: bool,
     /// Whether the controller reads from both ends; default yes.
     pub bidirectional: bool,
-    /// Numbers of an embedding; default 32.
+    /// Numbers of an embedding; default 24.
     pub embedding: usize,
-    /// Units of the LSTM in each direction; default 32.
+    /// Units of the LSTM in each direction; default 24.
     pub hidden: usize,
     /// Standard deviation of the first weights; default 0.1.
     pub deviation: f64,
@@ -156,8 +156,8 @@ pub struct RenasPlus {
     pub learning_rate: f64,
     /// Weight of the entropy, which has a gradient of its own; default 0.01.
     pub entropy: f64,
-    /// What the controller learns from all candidates; without it (`critic = null`), from its own children alone.
-    pub critic: Option<Critic>,
+    /// What the controller learns from all candidates. With `children = 1` and `lessons = 0` there is no critic.
+    pub critic: Critic,
     /// Share of the full effort that a candidate gets, above 0 to 1; default 1.
     pub fidelity: f64,
     /// Trials after which the members of the population are evaluated once more with the full effort, the best first, and the search
@@ -189,12 +189,12 @@ impl Default for RenasPlus {
             clip: 0.2,
             questions: true,
             bidirectional: true,
-            embedding: 32,
-            hidden: 32,
+            embedding: 24,
+            hidden: 24,
             deviation: 0.1,
             learning_rate: 3e-3,
             entropy: 0.01,
-            critic: Some(Critic::default()),
+            critic: Critic::default(),
             fidelity: 1.0,
             finish: None,
             moves: Vec::new(),
@@ -233,7 +233,7 @@ plugin! {
                 deviation: 0.01,
                 learning_rate: self.learning_rate,
                 entropy: self.entropy,
-                critic: None,
+                critic: Critic::none(),
                 fidelity: self.fidelity,
                 finish: self.finish,
                 moves: self.moves.clone(),
@@ -262,7 +262,7 @@ impl RenasPlus {
                 return Err(Error::config(format!("strategy.{name}"), "must lie between 1 and 10000"));
             }
         }
-        let critic = self.critic.clone().unwrap_or_default();
+        let critic = &self.critic;
         let from_zero = |most: f64| move |x: f64| (0.0..most).contains(&x);
         let several = if let Changes::Several(more) = self.changes { more } else { 0.0 };
         let numbers = [
@@ -312,7 +312,7 @@ impl RenasPlus {
         let sizes = Sizes {
             tokens: mutator.vocabulary.size() as usize,
             points,
-            pairs: if self.critic.is_some() { mutator.pairs } else { 0 },
+            pairs: if self.critic.is_on() { mutator.pairs } else { 0 },
             moves: self.moves.len(),
             embedding: self.embedding,
             hidden: self.hidden,
@@ -343,7 +343,7 @@ impl RenasPlus {
             aging: self.aging,
             mutator,
             learner,
-            critic: self.critic.clone(),
+            critic: Some(self.critic.clone()).filter(Critic::is_on),
             warm: self.controller.is_some(),
             fidelity: self.fidelity,
             finish: self.finish,

@@ -86,3 +86,24 @@ fn a_search_with_the_plugins_gives_a_model_that_predicts() {
         table.lines().skip(1).zip(&predicted).filter(|(row, predicted)| row.rsplit(',').next() == predicted.split(',').next());
     assert!(hits.count() > 90);
 }
+
+#[test]
+fn a_strategy_of_a_third_party_stands_in_the_matrix_of_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut csv = String::from("arch,valid\n");
+    for index in 0..3_u32.pow(8) {
+        let digits: Vec<u32> = (0..8).map(|place| index / 3_u32.pow(place) % 3).collect();
+        let valid: u32 = digits.iter().enumerate().map(|(place, digit)| digit * (place as u32 + 1)).sum();
+        writeln!(csv, "{},{valid}", digits.iter().map(u32::to_string).collect::<String>()).unwrap();
+    }
+    std::fs::write(dir.path().join("table.csv"), csv).unwrap();
+    let config = "[study]\nlag = 0\n[strategy]\ntype = \"random\"\n[evaluator]\ntype = \"table\"\nfile = \"table.csv\"\nkey = [\"arch\"]\n\
+                  objective = \"valid\"\nreport = []\nspace = { type = \"nas_bench_macro\", merge_isomorphic = false }\n";
+    std::fs::write(dir.path().join("macro.toml"), config).unwrap();
+    let args = ["-q", "compare", "macro.toml", "--matrix", "--seeds", "5", "--at", "60", "--format", "markdown"];
+    let strategies = ["--strategy", "random", "--strategy", "acme/hill_climb(restart=0.05)"];
+    let text = acme(dir.path(), &[&args[..], &strategies[..]].concat());
+    let rows: Vec<&str> = text.lines().skip(2).collect();
+    assert_eq!(rows[0], "| strategy | macro: valid | mean rank |", "{text}");
+    assert!(rows[2].starts_with("| acme/hill_climb(restart=0.05) |") && rows[3].starts_with("| random |"), "{text}");
+}
