@@ -31,6 +31,9 @@ use crate::settings::inside;
 
 /// Tries what another strategy proposes with little effort, and spends more on what does well (ASHA).
 ///
+/// Helps where a candidate that does well with little effort mostly does well with all of it, and where a trial's time falls with
+/// its effort; where low rungs are mostly noise, it loses to the other strategy alone.
+///
 /// The rungs are the full effort and its shares 1/eta, 1/eta² … down to `least`. A candidate starts on the lowest, whatever
 /// fidelity it was proposed at. As soon as fewer than 1/eta of a rung have gone on, the best of the others is evaluated again on
 /// the next; else the other strategy is asked for a new candidate. The origin of such a trial is `promote`, its parent the trial
