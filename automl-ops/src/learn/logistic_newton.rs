@@ -15,7 +15,7 @@ const COLUMNS: usize = 32;
 /// Rows times columns squared, at most: a pass takes about 20 ms then, and a token is looked at after each.
 const WORK: usize = 20_000_000;
 /// Sweeps over the coordinates of one step.
-const SWEEPS: usize = 100;
+const SWEEPS: usize = 1_000;
 /// Relative noise of a value.
 const NOISE: f64 = 1e-13;
 /// Least curvature along a coordinate.
@@ -223,10 +223,14 @@ mod tests {
             } else {
                 lbfgs::minimise(&mut slow, &limits, eval);
             }
-            let steps = Binary { z: &z, index: &index, share: &share, l2, l1 }.minimise(&mut fast, &limits, &Cancel::new());
+            let binary = Binary { z: &z, index: &index, share: &share, l2, l1 };
+            let steps = binary.minimise(&mut fast, &limits, &Cancel::new());
             assert!(steps < 30, "{steps}");
+            // The columns are not standardised here, so that the others end a little before the bottom of a flat valley.
+            let value = |point: &[f64]| binary.at(point).value + binary.magnitudes(point);
+            assert!(value(&fast) <= value(&slow) + 1e-8, "{l1} {l2}: {} {}", value(&slow), value(&fast));
             for (slow, fast) in slow.iter().zip(&fast) {
-                assert!((slow - fast).abs() < 2e-3 * (1.0 + fast.abs()), "{l1} {l2}: {slow} {fast}");
+                assert!((slow - fast).abs() < 0.02 * (1.0 + fast.abs()), "{l1} {l2}: {slow} {fast}");
             }
         }
     }
