@@ -58,6 +58,8 @@ pub enum Command {
     Evaluate(Evaluate),
     /// Run any space × strategy × evaluator from a config.
     Search(Search),
+    /// Train a network that was found, to the end, and test it.
+    Train(Train),
     /// Go on with a run after a crash or an end.
     Resume(Resume),
     /// List the trials of a run.
@@ -208,6 +210,37 @@ pub struct Search {
     pub format: Format,
     #[command(flatten)]
     pub budget: Budget,
+}
+
+/// `automl train`.
+#[derive(Debug, clap::Args)]
+pub struct Train {
+    /// A file with a genotype or a trial in JSON, `-` for standard input, a run directory, or with --space a candidate in its notation.
+    pub source: String,
+    /// The config: as `automl search` takes it, of which `evaluator` and `final` count; default that of the run directory.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The trial of a run; default the best.
+    #[arg(long, value_name = "ID")]
+    pub trial: Option<u64>,
+    /// Read SOURCE in the notation of this space, such as `nas_bench_201`.
+    #[arg(long, value_name = "NAME", conflicts_with = "trial")]
+    pub space: Option<String>,
+    /// End after this time, with fewer epochs if need be; default all epochs of the config.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub time_limit: Option<std::time::Duration>,
+    /// Seed of everything random; default that of the config.
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Where checkpoint, history and weights go; default `runs/train-1` and so on. `automl resume DIR` goes on after a kill.
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Change a setting of the config: `final.recipe.epochs=20`.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 /// `automl resume`.

@@ -1,5 +1,7 @@
 //! Errors of the command line, each with its exit code.
 
+use automl_nas::images::ImageError;
+use automl_nas::tensor::checkpoint::CheckpointError;
 use automl_ops::table::DataError;
 use automl_ops::{ModelError, Task};
 
@@ -99,6 +101,14 @@ impl From<Box<dyn std::error::Error + Send + Sync>> for CliError {
     fn from(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
         let error = match error.downcast::<DataError>() {
             Ok(error) => return (*error).into(),
+            Err(error) => error,
+        };
+        let error = match error.downcast::<ImageError>() {
+            Ok(error) => return Self::data(error.to_string()),
+            Err(error) => error,
+        };
+        let error = match error.downcast::<CheckpointError>() {
+            Ok(error) => return Self::data(error.to_string()),
             Err(error) => error,
         };
         match error.downcast::<automl_core::Error>() {

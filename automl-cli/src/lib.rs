@@ -14,6 +14,7 @@ mod commands;
 pub mod config;
 pub mod duration;
 mod error;
+mod finish;
 mod keeper;
 mod memory;
 mod output;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use automl_core::{EvaluatorConfig, SearchSpace, StrategyConfig};
+use automl_nas::train::{Final, Training};
 use automl_ops::Tabular;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -34,6 +35,9 @@ pub struct RunConfig {
     /// Whether a second layer of estimators on what the members say is tried after the search, in up to a tenth of the time.
     #[serde(default)]
     pub stacking: bool,
+    /// How the best network is trained to the end; where absent, it is not.
+    #[serde(rename = "final", default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Final>,
     /// Where the best model goes, for evaluators that train one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out: Option<PathBuf>,
@@ -114,6 +118,15 @@ impl StudySettings {
 }
 
 impl RunConfig {
+    /// The settings of the final training, where there is one.
+    ///
+    /// # Errors
+    /// Settings that contradict each other.
+    pub fn training(&self) -> Result<Option<Training>, automl_core::Error> {
+        let evaluator = serde_json::to_value(&self.evaluator).unwrap_or_default();
+        self.last.as_ref().map(|last| last.over(&evaluator)).transpose()
+    }
+
     /// The evaluator as the one of tables, if it is.
     pub fn tabular(&self) -> Option<Tabular> {
         let mut value = serde_json::to_value(&self.evaluator).ok()?;

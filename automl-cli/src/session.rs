@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use automl_core::study::{Ended, seed_of};
 use automl_core::{Budget, Cancel, Deadline, Evaluator, Journal, Objective, SearchSpace, State, Study, Trial};
+use automl_nas::train::About;
 use automl_ops::limits::Measures;
 use automl_ops::pipeline::CacheStats;
 use automl_ops::{Metric, PipelineSpace, TabularEvaluator, leak};
 
 use crate::error::CliError;
+use crate::finish::{self, Trained};
 use crate::keeper::{Ends, Evaluations, Final, Keeper, Made};
 use crate::memory;
 use crate::output;
@@ -114,6 +116,8 @@ pub struct Finished {
     pub model: Option<PathBuf>,
     /// The run directory.
     pub run_dir: Option<PathBuf>,
+    /// The best network, trained to the end.
+    pub trained: Option<Trained>,
     /// The exit code: 0, or that of a signal.
     pub code: u8,
     /// Work that candidates shared, where the evaluator is the one of tables.
@@ -147,6 +151,7 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         unused(run_dir)?;
     }
     let limit = config.study.time_limit();
+    let training = config.training()?;
     let built = build(&config, quiet)?;
     if let Some(table) = &built.table {
         let until = limit.map(|limit| Instant::now() + limit / SUSPICION);
@@ -176,6 +181,9 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
         Some((journal, trials)) => (Some(journal), trials),
         None => (open(run_dir.as_deref(), &config)?, BTreeMap::new()),
     };
+    if let (Some(last), None, Some((limit, end))) = (&config.last, &keeper, limit.zip(end)) {
+        deadline = end.checked_sub(limit.mul_f64(last.time_share)).map(Deadline::from);
+    }
 
     // As the study seeds its evaluations: models that are fitted again are those of the search.
     let evaluation_seed = seed_of(config.seed, "evaluate", 0);
@@ -243,7 +251,14 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     if let Ended::Journal(error) = &outcome.ended {
         output::note(&format!("warning: the journal could not be written any more, so the run ended early: {error}"));
     }
+    let mut trained = None;
+    if let (Some(training), Some(best), false) = (training, outcome.best(), signals.token().is_cancelled()) {
+        let about = About { genotype: best.genotype.clone(), training, seed: config.seed };
+        let dir = run_dir.clone().or_else(|| fresh_dir("final"));
+        trained = finish::run(dir.as_deref(), about, end, &signals, quiet)?;
+    }
     Ok(Finished {
+        trained,
         ended: ended(&outcome.ended).to_owned(),
         trials: outcome.trials,
         objectives,

@@ -1,5 +1,6 @@
 //! One command a file.
 
+mod candidate;
 mod check;
 mod compare;
 mod demo;
@@ -12,6 +13,7 @@ mod predict;
 mod report;
 mod resume;
 mod search;
+mod train;
 mod trials;
 
 use std::time::Instant;
@@ -30,6 +32,7 @@ pub fn run(args: Args, start: Instant) -> Result<u8, CliError> {
         Command::Predict(predict) => predict::run(&predict, quiet),
         Command::Evaluate(evaluate) => evaluate::run(&evaluate, quiet),
         Command::Search(search) => search::run(search, start, quiet),
+        Command::Train(train) => train::run(&train, start, quiet),
         Command::Resume(resume) => resume::run(&resume, start, quiet),
         Command::Trials(trials) => trials::run(&trials),
         Command::Compare(compare) => compare::run(&compare, quiet),

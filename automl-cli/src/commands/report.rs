@@ -7,6 +7,7 @@ use automl_ops::goal::{MODEL_SIZE, PREDICT_TIME};
 use automl_ops::limits::{self, Measures};
 
 use crate::args::Format;
+use crate::commands::train;
 use crate::error::CliError;
 use crate::keeper::Final;
 use crate::output;
@@ -59,6 +60,7 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
             "failed": failed,
             "ended": finished.ended,
             "model": finished.model,
+            "final": finished.trained.as_ref().map(train::json),
             "run_dir": finished.run_dir,
             "shared_work": finished.shared.map(|shared| json!({
                 "hits": shared.hits,
@@ -106,6 +108,10 @@ pub fn finished(finished: &Finished, format: Format) -> Result<u8, CliError> {
                 _ => "of an earlier session".to_owned(),
             };
             writeln!(out, "{:<12} {}  ({made})", "model", model.display())?;
+        }
+        if let Some(trained) = &finished.trained {
+            writeln!(out, "{:<12} {}", "test", trained.summary())?;
+            writeln!(out, "{:<12} {}", "model", trained.model().display())?;
         }
         if let Some(measures) = finished.measures {
             let measured = finished.measured_predict_time.map(|seconds| format!("; {} measured", limits::time(seconds)));

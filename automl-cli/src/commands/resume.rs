@@ -2,17 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use automl_core::Journal;
 use automl_core::journal::Contents;
+use automl_core::{Journal, study};
+use automl_nas::train::{About, FinalTraining};
 
 use crate::args::{MoreTrials, Resume};
-use crate::commands::report;
+use crate::commands::{report, train};
 use crate::duration::Extension;
 use crate::error::CliError;
 use crate::run_config::RunConfig;
 use crate::session::{self, Run};
 
 pub fn run(resume: &Resume, start: Instant, quiet: bool) -> Result<u8, CliError> {
+    if FinalTraining::is_in(&resume.run_dir) {
+        let end = resume.time_limit.as_ref().map(|(Extension::Total(time) | Extension::More(time))| start + *time);
+        return train::resume(&resume.run_dir, end, start, resume.format, quiet);
+    }
     let path = session::journal(&resume.run_dir)?;
     let (journal, contents) = Journal::open(&path)?;
     let mut config: RunConfig = serde_json::from_value(contents.header.config.clone()).map_err(|error| {
@@ -21,6 +26,14 @@ pub fn run(resume: &Resume, start: Instant, quiet: bool) -> Result<u8, CliError>
             path.display()
         ))
     })?;
+    let extended = resume.trials.is_some() || resume.time_limit.is_some();
+    if let (Some(training), true, false) = (config.training()?, contents.end.is_some(), extended) {
+        // The search is over; what is left is the final training.
+        let trials: Vec<_> = contents.counting().cloned().collect();
+        let best = study::best(&trials).ok_or_else(|| CliError::no_model("no trial of this run was complete"))?;
+        let about = About { genotype: best.genotype.clone(), training, seed: config.seed };
+        return train::finish(&resume.run_dir, about, start, resume.format, quiet);
+    }
     extend(&mut config, &contents, resume)?;
     let run = Run {
         config,

@@ -105,6 +105,14 @@ impl FinalTraining {
         dir.join(ABOUT).is_file()
     }
 
+    /// Whether what is said can be trained: reads the data, and makes nothing.
+    ///
+    /// # Errors
+    /// Bad settings or data.
+    pub fn check(about: &About) -> Result<(), Problem> {
+        Self::of(Path::new(""), about.clone()).map(drop)
+    }
+
     /// Starts a training in a directory, which is made.
     ///
     /// # Errors
