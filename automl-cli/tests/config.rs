@@ -98,10 +98,15 @@ fn every_combination_has_an_example_that_checks() {
             let settings = match (evaluator.as_str(), &data) {
                 ("tabular", _) => "--set evaluator.train=train.csv --set evaluator.target=label".to_owned(),
                 ("table", Some(data)) => format!("--set evaluator.file={}", data.join("nas/nb201.csv.gz").display()),
-                ("train", Some(data)) => {
+                ("train" | "zero_cost" | "inherit" | "supernet", Some(data)) => {
                     format!("--set evaluator.images.folder={}", data.join("images/digits8x8").display())
                 }
-                ("table" | "train", None) => continue,
+                ("filter", Some(data)) => {
+                    let folder = data.join("images/digits8x8");
+                    let of = |part: &str| format!("--set evaluator.{part}.images.folder={}", folder.display());
+                    format!("{} {}", of("first"), of("then"))
+                }
+                ("table" | "train" | "zero_cost" | "inherit" | "supernet" | "filter", None) => continue,
                 _ => String::new(),
             };
             let said = place.run(&format!("check {file} {settings}")).ok();

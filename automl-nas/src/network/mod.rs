@@ -93,7 +93,9 @@ pub fn plan(genotype: &Genotype, design: &Design, input: Shape, classes: usize, 
     };
     let pooled = builder.global_average(features.last)?;
     let pooled = builder.dropout(pooled)?;
-    let logits = builder.linear("classifier", pooled, classes)?;
+    // The width is part of the name, as in cells: networks that share their weights may differ in it.
+    let name = format!("classifier.{}", builder.shape(pooled).channels);
+    let logits = builder.linear(&name, pooled, classes)?;
     builder.close(logits);
     let second = match features.two_thirds.filter(|_| auxiliary) {
         Some(from) => Some(auxiliary::build(&mut builder, from, classes)?),

@@ -24,6 +24,11 @@ pub(super) fn linear<D: NnDevice, T: Tape<f32, D>>(layer: &Linear<'_, D>, x: Mat
     }
 }
 
+/// See [`super::total`].
+pub(super) fn total<D: NnDevice, T: Tape<f32, D>>(x: Matrix<D, T>) -> Result<Scalar<D, T>, D::Err> {
+    x.try_sum()
+}
+
 /// See [`NnDevice::residual`].
 pub(super) fn residual<D: NnDevice, T: Tape<f32, D>>(x: Matrix<D, T>, skip: &Matrix<D>) -> Result<Matrix<D, T>, D::Err> {
     x.try_add(skip.clone())
@@ -104,7 +109,7 @@ fn add_row<D: NnDevice, T: Tape<f32, D>>(x: Matrix<D, T>, row: &Matrix<D>) -> Re
 }
 
 /// A parameter's gradient, 0 where the loss does not depend on it.
-fn gradient<D: NnDevice>(gradients: &mut Gradients<f32, D>, parameter: &Matrix<D>) -> Result<Matrix<D>, D::Err> {
+pub(super) fn gradient<D: NnDevice>(gradients: &mut Gradients<f32, D>, parameter: &Matrix<D>) -> Result<Matrix<D>, D::Err> {
     gradients.try_alloc_for(parameter)?;
     Ok(gradients.get(parameter))
 }

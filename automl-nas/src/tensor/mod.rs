@@ -186,6 +186,22 @@ pub fn values<S: Shape, D: NnDevice, T>(tensor: &Tensor<S, f32, D, T>) -> Vec<f3
     values
 }
 
+/// The gradient with respect to a matrix, row-major; zeros where the loss does not depend on it.
+///
+/// # Errors
+/// [`TensorError`].
+pub fn gradient<D: NnDevice>(gradients: &mut Gradients<f32, D>, of: &Matrix<D>) -> Result<Vec<f32>, TensorError> {
+    Ok(values(&compose::gradient(gradients, of).map_err(TensorError::of)?))
+}
+
+/// The sum of all numbers.
+///
+/// # Errors
+/// [`TensorError`].
+pub fn total<D: NnDevice, T: Tape<f32, D>>(x: Matrix<D, T>) -> Result<Scalar<D, T>, TensorError> {
+    compose::total(x).map_err(TensorError::of)
+}
+
 /// The same matrix, for another operation to read beside the one that gets the tape: both gradients add up.
 pub fn shared<D: NnDevice, T: Tape<f32, D>>(matrix: &Matrix<D, T>) -> Matrix<D> {
     matrix.retaped::<NoneTape>()

@@ -115,7 +115,7 @@ impl Recipe {
     }
 
     /// The optimizer at its start.
-    pub(super) fn stepper<D: NnDevice>(&self, params: &mut Params<D>) -> Result<tensor::Optimizer<D>, TensorError> {
+    pub(crate) fn stepper<D: NnDevice>(&self, params: &mut Params<D>) -> Result<tensor::Optimizer<D>, TensorError> {
         let Self { momentum, nesterov, weight_decay, max_norm, .. } = *self;
         Ok(match self.optimizer {
             Optimizer::Sgd => {
