@@ -9,18 +9,18 @@ use ndarray::ArrayView2;
 
 use super::activation::exp;
 use super::gemm::add_product;
-use super::{AdamStep, EPSILON, Linear, Matrix, NnDevice, Scalar, SgdStep, TensorError, values};
+use super::lend::lend;
+use super::{Activation, AdamStep, EPSILON, Linear, Matrix, NnDevice, Scalar, SgdStep, TensorError, values};
 
 impl NnDevice for Cpu {
     fn linear<T: Tape<f32, Self>>(layer: &Linear<'_, Self>, x: Matrix<Self, T>) -> Result<Matrix<Self, T>, TensorError> {
         let ((rows, inputs), outputs) = (*x.shape(), layer.weight.shape().1);
-        let (inputs_of, weight, bias) = (values(&x), values(layer.weight), values(layer.bias));
         let mut z = Vec::with_capacity(rows * outputs);
-        (0..rows).for_each(|_| z.extend_from_slice(&bias));
-        add_product(view(&inputs_of, rows, inputs)?, view(&weight, inputs, outputs)?, &mut z);
+        (0..rows).for_each(|_| z.extend_from_slice(lend(layer.bias)));
+        add_product(view(lend(&x), rows, inputs)?, view(lend(layer.weight), inputs, outputs)?, &mut z);
         let (activation, mask) = (layer.activation, layer.mask.as_ref().map(values));
         // What the way back needs is copied only where there is one.
-        let before = if T::OWNS_TAPE { z.clone() } else { Vec::new() };
+        let before = if T::OWNS_TAPE && activation != Activation::Identity { z.clone() } else { Vec::new() };
         activation.forward(&mut z);
         multiply(&mut z, mask.as_deref());
 
@@ -35,10 +35,10 @@ impl NnDevice for Cpu {
             let delta = view(&delta, rows, outputs).map_err(wrong)?;
             let sums = gradients.get_or_alloc_mut(&biases)?;
             delta.rows().into_iter().for_each(|row| add(sums, row.to_slice().unwrap_or(&[])));
-            let inputs_of = view(&inputs_of, rows, inputs).map_err(wrong)?;
+            let inputs_of = view(lend(&x), rows, inputs).map_err(wrong)?;
             add_product(inputs_of.t(), delta, gradients.get_or_alloc_mut(&weights)?);
             if input_gradient {
-                let weight = view(&weight, inputs, outputs).map_err(wrong)?;
+                let weight = view(lend(&weights), inputs, outputs).map_err(wrong)?;
                 add_product(delta, weight.t(), gradients.get_or_alloc_mut(&x)?);
             }
             Ok(())

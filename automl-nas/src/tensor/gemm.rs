@@ -204,18 +204,24 @@ impl<'a> Right<'a> {
 
     /// Adds `a` times this to `c`, which is row-major, on one thread.
     pub(super) fn add_to(&self, a: ArrayView2<'_, f32>, c: &mut [f32]) {
-        let (rows, inner) = a.dim();
-        if c.len() != rows * self.columns || inner != self.starts.len() || c.is_empty() {
+        if !c.is_empty() {
+            self.add_packed(&Packed::of(a), c);
+        }
+    }
+
+    /// The same for several products with one left operand.
+    pub(super) fn add_packed(&self, a: &Packed, c: &mut [f32]) {
+        if c.len() != a.rows * self.columns || a.inner != self.starts.len() || c.is_empty() {
             return;
         }
         let target = Target { numbers: c, stride: self.columns, columns: self.columns, add: true };
-        product(&Packed::of(a), &self.numbers, &self.starts, target);
+        product(a, &self.numbers, &self.starts, target);
     }
 }
 
 impl Packed {
     /// Packs a matrix.
-    fn of(a: ArrayView2<'_, f32>) -> Self {
+    pub(super) fn of(a: ArrayView2<'_, f32>) -> Self {
         let (rows, inner) = a.dim();
         let mut numbers = vec![0.0; rows.div_ceil(ROWS) * inner * ROWS];
         for (block, numbers) in numbers.chunks_exact_mut((inner * ROWS).max(1)).enumerate() {
@@ -227,6 +233,12 @@ impl Packed {
                         to.copy_from_slice(from);
                     }
                 });
+                continue;
+            }
+            let rows: [_; ROWS] = std::array::from_fn(|row| if row < a.nrows() { a.row(row).to_slice() } else { None });
+            if let [Some(first), Some(second), Some(third), Some(fourth), Some(fifth), Some(sixth)] = rows {
+                let pairs = first.iter().zip(second).zip(third.iter().zip(fourth)).zip(fifth.iter().zip(sixth));
+                columns.zip(pairs).for_each(|(to, (((a, b), (c, d)), (e, f)))| *to = [*a, *b, *c, *d, *e, *f]);
                 continue;
             }
             for (row, from) in a.rows().into_iter().enumerate() {
