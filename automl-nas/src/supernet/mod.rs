@@ -83,14 +83,17 @@ plugin! {
     }
 }
 
+/// A store that is trained once: whoever comes meanwhile waits.
+type Slot = Arc<Mutex<Option<Arc<Numbers>>>>;
+
 /// The running half of [`Supernet`].
 pub struct SupernetEvaluator {
     config: Supernet,
     training: Images,
     validation: Images,
     normalizer: Normalizer,
-    /// The trained store of each seed. Whoever comes while it is trained waits.
-    trained: Mutex<BTreeMap<u64, Arc<Mutex<Option<Arc<Numbers>>>>>>,
+    /// The trained store of each seed.
+    trained: Mutex<BTreeMap<u64, Slot>>,
     pools: Pools,
 }
 

@@ -94,7 +94,6 @@ kernel! {
 
 /// The sums of one block. Loops over constants, not iterators: the compiler then keeps all sums in registers.
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "see above")]
 fn tile<const FMA: bool>(a: &[f32], b: &[f32], rows: &[usize]) -> [[f32; COLUMNS]; ROWS] {
     let mut sums = [[0.0_f32; COLUMNS]; ROWS];
     for (a, &start) in a.as_chunks::<ROWS>().0.iter().zip(rows) {
@@ -148,7 +147,6 @@ fn lanes(numbers: &[f32], start: usize, count: usize) -> &[[f32; LANES]] {
 }
 
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "as in `tile`")]
 fn pairs<const FMA: bool>(a: [&[[f32; LANES]]; PAIRS.0], b: [&[[f32; LANES]]; PAIRS.1]) -> [[[f32; LANES]; PAIRS.1]; PAIRS.0] {
     let mut sums = [[[0.0_f32; LANES]; PAIRS.1]; PAIRS.0];
     let count = a.iter().chain(&b).map(|row| row.len()).min().unwrap_or(0);
