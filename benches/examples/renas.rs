@@ -217,6 +217,9 @@ impl Settings {
     }
 }
 
+/// A figure of a child.
+type Figure = fn(&Child) -> f64;
+
 /// A child beside its parent.
 #[derive(Clone, Copy)]
 struct Child {
@@ -297,7 +300,7 @@ fn compare(task: &Task, settings: &Settings) -> Result<(), Failure> {
             let (mean, deviation) = moments(runs.iter().filter_map(|run| run.told.get(budget - 1).copied()));
             write!(line, " {mean:.2}±{deviation:.2}")?;
         }
-        let shares: [(&str, fn(&Child) -> f64, f64); 3] = [
+        let shares: [(&str, Figure, f64); 3] = [
             ("better %", |child| child.better, 100.0),
             ("random %", |child| child.random, 100.0),
             ("nats", |child| child.entropy, 1.0),
@@ -347,7 +350,7 @@ fn picture(curves: &[(&str, Vec<Run>)], queries: u64) -> Result<String, Failure>
     const COLOURS: [&str; 6] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000"];
     const WINDOW: u64 = 25;
     let (width, height) = (380.0, 240.0);
-    let panels: [(&str, f64, fn(&Child) -> f64); 2] = [
+    let panels: [(&str, f64, Figure); 2] = [
         ("entropy of a mutation (nats)", 5.0, |child| child.entropy),
         ("better children, less those of random mutations (points)", 30.0, |child| 100.0 * (child.better - child.random)),
     ];

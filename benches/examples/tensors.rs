@@ -5,6 +5,11 @@
 //! Prints one JSON object, operation -> seconds (the median of the rounds). `benches/peers/tensors.py` measures the same with
 //! PyTorch, and `benches/peers/tensors.sh` runs both in turn.
 
+#![expect(
+    clippy::expect_used,
+    reason = "sizes and arguments are its author's and its caller's own; there is nothing to go on with"
+)]
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
