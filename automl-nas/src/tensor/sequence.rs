@@ -6,14 +6,14 @@
 //! the processor's alone: the networks over tokens have some hundred units, too few for a card to gain from.
 
 use dfdx::shapes::HasShape;
-use dfdx::tensor::{Cpu, Gradients, PutTape, SplitTape, Tape, TensorFromVec};
+use dfdx::tensor::{Cpu, CpuError, Gradients, PutTape, SplitTape, Tape, TensorFromVec};
 use dfdx::tensor_ops::{TryAdd, TryMatMul};
-use ndarray::s;
+use ndarray::{ArrayView2, s};
 use rayon::prelude::*;
 
 use super::activation::{exp, sigmoid, tanh};
 use super::cpu::{add, dot, sum, taken, tensor, view, wrong};
-use super::gemm::{Right, add_product};
+use super::gemm::{Packed, Right, add_product};
 use super::lend::lend;
 use super::simd::kernel;
 use super::{Activation, Linear, Matrix, NnDevice, Params, Scalar, TensorError, values};
@@ -45,7 +45,37 @@ pub fn lstm<T: Tape<f32, Cpu>>(
     x: Matrix<Cpu, T>,
     start: Matrix<Cpu, T>,
 ) -> Result<Matrix<Cpu, T>, TensorError> {
-    recur(weights.hidden, to_gates(weights, x)?, start)
+    let ((rows, inputs), sizes) = (*x.shape(), Sizes { batch: start.shape().0, units: weights.units() });
+    sizes.check(rows, &start)?;
+    let mut sums = Vec::with_capacity(rows * sizes.width());
+    (0..rows).for_each(|_| sums.extend_from_slice(lend(weights.bias)));
+    let input = Right::new(view(lend(weights.input), inputs, sizes.width())?);
+    let of_x = view(lend(&x), rows, inputs)?;
+    let hidden = Right::new(view(lend(weights.hidden), sizes.units, sizes.width())?);
+    let [states, cells] = sizes.forward(&mut sums, lend(&start), &hidden, Some((&input, of_x)));
+    let out = states[sizes.block()..].to_vec();
+
+    let (x, tape) = x.split_tape();
+    let (start, other) = start.split_tape();
+    let mut tape = tape.merge(other);
+    let out = tensor(&x, rows, sizes.units, out)?;
+    let of = out.clone();
+    let (w_input, w_hidden, w_bias) = (weights.input.clone(), weights.hidden.clone(), weights.bias.clone());
+    tape.add_backward_op(move |gradients| {
+        let delta = taken(gradients, &of)?;
+        let input = Right::new(view(lend(&w_input), inputs, sizes.width()).map_err(wrong)?.reversed_axes());
+        let to_x = gradients.get_or_alloc_mut(&x)?;
+        let to_start = sizes.backward(&mut sums, &cells, delta, &w_hidden, Some((&input, to_x, inputs)))?;
+        add(gradients.get_or_alloc_mut(&start)?, &to_start);
+        let to_bias = gradients.get_or_alloc_mut(&w_bias)?;
+        sums.chunks_exact(sizes.width()).for_each(|row| add(to_bias, row));
+        let sums = view(&sums, rows, sizes.width()).map_err(wrong)?;
+        let before = view(&states[..rows * sizes.units], rows, sizes.units).map_err(wrong)?;
+        add_product(before.t(), sums, gradients.get_or_alloc_mut(&w_hidden)?);
+        add_product(view(lend(&x), rows, inputs).map_err(wrong)?.t(), sums, gradients.get_or_alloc_mut(&w_input)?);
+        Ok(())
+    });
+    Ok(out.put_tape(tape))
 }
 
 /// What inputs of rows × inputs bring to the gates, rows × 4 units. Of a table of words it is a table again, from which
@@ -68,76 +98,138 @@ pub fn recur<T: Tape<f32, Cpu>>(
     gates: Matrix<Cpu, T>,
     start: Matrix<Cpu, T>,
 ) -> Result<Matrix<Cpu, T>, TensorError> {
-    let ((rows, width), batch, units) = (*gates.shape(), start.shape().0, hidden.shape().0);
-    if batch == 0 || units == 0 || rows % batch != 0 || start.shape().1 != 2 * units || width != 4 * units {
-        return Err(TensorError::of(format!("{rows} rows of {width} gates for {batch} states of {} numbers", start.shape().1)));
+    let ((rows, width), sizes) = (*gates.shape(), Sizes { batch: start.shape().0, units: hidden.shape().0 });
+    sizes.check(rows, &start)?;
+    if width != sizes.width() {
+        return Err(TensorError::of(format!("{width} gates of {} units", sizes.units)));
     }
-    let steps = rows / batch;
-    // The sums that reach the gates, which become their values, and on the way back their gradients.
     let mut sums = values(&gates);
-    // What came before each step stands one step earlier: the start, then the outcome of every step.
-    let mut states = vec![0.0; (steps + 1) * batch * units];
-    let mut cells = vec![0.0; (steps + 1) * batch * units];
-    for (row, start) in lend(&start).chunks_exact(2 * units).enumerate() {
-        let (state, cell) = start.split_at(units);
-        states[row * units..(row + 1) * units].copy_from_slice(state);
-        cells[row * units..(row + 1) * units].copy_from_slice(cell);
-    }
-    let block = batch * units;
-    let weights = Right::new(view(lend(hidden), units, 4 * units)?);
-    let shares = share(&mut sums, 4 * units, batch).into_iter().zip(share(&mut states, units, batch));
-    let shares: Vec<_> = shares.zip(share(&mut cells, units, batch)).collect();
-    shares.into_par_iter().for_each(|((sums, mut states), mut cells)| {
-        for (step, sums) in sums.into_iter().enumerate() {
-            let ([.., before], [after, ..]) = states.split_at_mut(step + 1) else { continue };
-            let ([.., old], [new, ..]) = cells.split_at_mut(step + 1) else { continue };
-            // An encoder starts from nothing.
-            let some = step > 0 || before.iter().any(|x| *x != 0.0);
-            if let (true, Ok(before)) = (some, view(before, before.len() / units, units)) {
-                weights.add_to(before, sums);
-            }
-            gate(sums, old, new, after, units);
-        }
-    });
-    let out = states[block..].to_vec();
+    let weights = Right::new(view(lend(hidden), sizes.units, width)?);
+    let [states, cells] = sizes.forward(&mut sums, lend(&start), &weights, None);
+    let out = states[sizes.block()..].to_vec();
 
     let (gates, tape) = gates.split_tape();
     let (start, other) = start.split_tape();
     let mut tape = tape.merge(other);
-    let out = tensor(&gates, rows, units, out)?;
+    let out = tensor(&gates, rows, sizes.units, out)?;
     let of = out.clone();
     let hidden = hidden.clone();
     tape.add_backward_op(move |gradients| {
-        let mut delta = taken(gradients, &of)?;
-        let (mut to_cell, mut to_state) = (vec![0.0; block], vec![0.0; block]);
-        let weights = Right::new(view(lend(&hidden), units, 4 * units).map_err(wrong)?.reversed_axes());
-        let shares = share(&mut sums, 4 * units, batch).into_iter().zip(share(&mut delta, units, batch));
-        let ends = share(&mut to_cell, units, batch).into_iter().zip(share(&mut to_state, units, batch));
-        let shares: Vec<_> = shares.zip(ends).enumerate().collect();
-        shares.into_par_iter().for_each(|(index, ((sums, mut delta), (to_cell, to_state)))| {
-            let (Some(to_cell), Some(to_state)) = (to_cell.into_iter().next(), to_state.into_iter().next()) else { return };
-            let own = |step: usize| step * block + index * SHARE * units..step * block + index * SHARE * units + to_cell.len();
-            let owns: Vec<_> = (0..=steps).map(own).collect();
-            for (step, sums) in sums.into_iter().enumerate().rev() {
-                ungate(sums, &cells[owns[step].clone()], &cells[owns[step + 1].clone()], delta[step], to_cell, units);
-                if let Ok(sums) = view(sums, sums.len() / (4 * units), 4 * units) {
-                    weights.add_to(sums, if step > 0 { &mut *delta[step - 1] } else { &mut *to_state });
-                }
-            }
-        });
-        let back = gradients.get_or_alloc_mut(&start)?;
-        let parts = to_state.chunks_exact(units).zip(to_cell.chunks_exact(units));
-        for (back, (state, cell)) in back.chunks_exact_mut(2 * units).zip(parts) {
-            add(&mut back[..units], state);
-            add(&mut back[units..], cell);
-        }
-        let before = view(&states[..rows * units], rows, units).map_err(wrong)?;
-        let to_gates = view(&sums, rows, 4 * units).map_err(wrong)?;
+        let delta = taken(gradients, &of)?;
+        let to_start = sizes.backward(&mut sums, &cells, delta, &hidden, None)?;
+        add(gradients.get_or_alloc_mut(&start)?, &to_start);
+        let before = view(&states[..rows * sizes.units], rows, sizes.units).map_err(wrong)?;
+        let to_gates = view(&sums, rows, width).map_err(wrong)?;
         add_product(before.t(), to_gates, gradients.get_or_alloc_mut(&hidden)?);
         add(gradients.get_or_alloc_mut(&gates)?, &sums);
         Ok(())
     });
     Ok(out.put_tape(tape))
+}
+
+/// Sequences and units of an LSTM.
+#[derive(Clone, Copy)]
+struct Sizes {
+    batch: usize,
+    units: usize,
+}
+
+impl Sizes {
+    fn check<T>(self, rows: usize, start: &Matrix<Cpu, T>) -> Result<(), TensorError> {
+        let numbers = start.shape().1;
+        if self.batch == 0 || self.units == 0 || !rows.is_multiple_of(self.batch) || numbers != 2 * self.units {
+            return Err(TensorError::of(format!("{rows} rows for {} states of {numbers} numbers", self.batch)));
+        }
+        Ok(())
+    }
+
+    /// Gates of a sequence.
+    fn width(self) -> usize {
+        4 * self.units
+    }
+
+    /// Numbers of the states of one step.
+    fn block(self) -> usize {
+        self.batch * self.units
+    }
+
+    /// Turns the sums that reach the gates, but for what inputs of a right operand and hidden states bring, into the values of
+    /// the gates. Gives hidden states and cells; what came before each step stands one step earlier: the start, then the outcome
+    /// of every step.
+    fn forward(
+        self,
+        sums: &mut [f32],
+        start: &[f32],
+        hidden: &Right<'_>,
+        input: Option<(&Right<'_>, ArrayView2<'_, f32>)>,
+    ) -> [Vec<f32>; 2] {
+        let (units, steps) = (self.units, sums.len() / (self.batch * self.width()));
+        let [mut states, mut cells] = [0, 1].map(|_| vec![0.0; (steps + 1) * self.block()]);
+        for (row, start) in start.chunks_exact(2 * units).enumerate() {
+            let (state, cell) = start.split_at(units);
+            states[row * units..(row + 1) * units].copy_from_slice(state);
+            cells[row * units..(row + 1) * units].copy_from_slice(cell);
+        }
+        let shares = share(sums, self.width(), self.batch).into_iter().zip(share(&mut states, units, self.batch));
+        let shares: Vec<_> = shares.zip(share(&mut cells, units, self.batch)).enumerate().collect();
+        shares.into_par_iter().for_each(|(index, ((sums, mut states), mut cells))| {
+            for (step, sums) in sums.into_iter().enumerate() {
+                let ([.., before], [after, ..]) = states.split_at_mut(step + 1) else { continue };
+                let ([.., old], [new, ..]) = cells.split_at_mut(step + 1) else { continue };
+                let (first, rows) = (step * self.batch + index * SHARE, before.len() / units);
+                if let Some((input, x)) = &input {
+                    input.add_to(x.slice(s![first..first + rows, ..]), sums);
+                }
+                // An encoder starts from nothing.
+                let some = step > 0 || before.iter().any(|x| *x != 0.0);
+                if let (true, Ok(before)) = (some, view(before, rows, units)) {
+                    hidden.add_to(before, sums);
+                }
+                gate(sums, old, new, after, units);
+            }
+        });
+        [states, cells]
+    }
+
+    /// Turns the values of the gates into the gradients of the sums that reached them, for the gradient of the hidden states, and
+    /// gives that of the start. Adds that of the inputs, for the input weights the other way round and a width.
+    fn backward(
+        self,
+        gates: &mut [f32],
+        cells: &[f32],
+        mut delta: Vec<f32>,
+        hidden: &Matrix<Cpu>,
+        input: Option<(&Right<'_>, &mut Vec<f32>, usize)>,
+    ) -> Result<Vec<f32>, CpuError> {
+        let (units, block) = (self.units, self.block());
+        let steps = gates.len() / (self.batch * self.width());
+        delta.resize(steps * block, 0.0);
+        let [mut to_cell, mut to_state] = [0, 1].map(|_| vec![0.0; block]);
+        let hidden = Right::new(view(lend(hidden), units, self.width()).map_err(wrong)?.reversed_axes());
+        let (input, to_x) = match input {
+            Some((input, to_x, width)) => (Some(input), share(to_x, width, self.batch)),
+            None => (None, share(&mut [], 1, self.batch)),
+        };
+        let shares = share(gates, self.width(), self.batch).into_iter().zip(share(&mut delta, units, self.batch));
+        let ends = share(&mut to_cell, units, self.batch).into_iter().zip(share(&mut to_state, units, self.batch));
+        let shares: Vec<_> = shares.zip(ends).zip(to_x).enumerate().collect();
+        shares.into_par_iter().for_each(|(index, (((gates, mut delta), (to_cell, to_state)), mut to_x))| {
+            let (Some(to_cell), Some(to_state)) = (to_cell.into_iter().next(), to_state.into_iter().next()) else { return };
+            let own = |step: usize| step * block + index * SHARE * units..step * block + index * SHARE * units + to_cell.len();
+            let owns: Vec<_> = (0..=steps).map(own).collect();
+            for (step, gates) in gates.into_iter().enumerate().rev() {
+                ungate(gates, &cells[owns[step].clone()], &cells[owns[step + 1].clone()], delta[step], to_cell, units);
+                let Ok(gates) = view(gates, gates.len() / self.width(), self.width()) else { continue };
+                let gates = Packed::of(gates);
+                hidden.add_packed(&gates, if step > 0 { &mut *delta[step - 1] } else { &mut *to_state });
+                if let (Some(input), Some(to_x)) = (input, to_x.get_mut(step)) {
+                    input.add_packed(&gates, to_x);
+                }
+            }
+        });
+        let parts = to_state.chunks_exact(units).zip(to_cell.chunks_exact(units));
+        Ok(parts.flat_map(|(state, cell)| [state, cell].concat()).collect())
+    }
 }
 
 /// Sequences that go through their steps together, on one thread.
@@ -147,7 +239,7 @@ const SHARE: usize = 24;
 fn share(numbers: &mut [f32], width: usize, batch: usize) -> Vec<Vec<&mut [f32]>> {
     let mut shares: Vec<Vec<&mut [f32]>> = (0..batch.div_ceil(SHARE)).map(|_| Vec::new()).collect();
     for step in numbers.chunks_exact_mut((batch * width).max(1)) {
-        shares.iter_mut().zip(step.chunks_mut(SHARE * width)).for_each(|(share, rows)| share.push(rows));
+        shares.iter_mut().zip(step.chunks_mut((SHARE * width).max(1))).for_each(|(share, rows)| share.push(rows));
     }
     shares
 }
