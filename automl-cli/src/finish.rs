@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use automl_nas::train::{About, Epoch, FinalTraining, MODEL, Tested};
 
 use crate::error::CliError;
+use crate::memory;
 use crate::output;
 use crate::signals::Signals;
 
@@ -86,6 +87,7 @@ pub fn drive(
     signals: &Signals,
     quiet: bool,
 ) -> Result<Trained, CliError> {
+    memory::keep_freed();
     let slowest = |history: &[Epoch]| history.iter().map(|epoch| epoch.seconds).fold(0.0, f64::max);
     while !training.is_over() {
         let test = Duration::from_secs_f64(TEST * slowest(training.history()));

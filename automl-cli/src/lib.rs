@@ -35,6 +35,7 @@ pub use run_config::RunConfig;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let start = Instant::now();
+    memory::give_back_freed();
     // A panic is caught where it happens (a trial) or below, and told in one line instead of a trace in the progress.
     std::panic::set_hook(Box::new(|_| {}));
     let args = match args::Args::try_parse() {

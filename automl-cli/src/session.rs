@@ -153,6 +153,9 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     let limit = config.study.time_limit();
     let training = config.training()?;
     let built = build(&config, quiet)?;
+    if built.table.is_none() {
+        memory::keep_freed();
+    }
     if let Some(table) = &built.table {
         let until = limit.map(|limit| Instant::now() + limit / SUSPICION);
         for suspect in leak::suspects(table.training(), config.seed, &signals.token().child(until)) {

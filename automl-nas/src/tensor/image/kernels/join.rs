@@ -5,7 +5,7 @@ use dfdx::tensor::{Cpu, TensorFromVec};
 use rayon::prelude::*;
 
 use super::pointwise::zipped;
-use super::{flow, made, room};
+use super::{flow, made, room, way_back};
 use crate::tensor::cpu::{add as add_to, dot, taken};
 use crate::tensor::image::compose::{alike, joinable, not_empty};
 use crate::tensor::image::{Image, Recorder, Slot};
@@ -106,24 +106,15 @@ pub(in crate::tensor::image) fn window(
         }
     });
     let out = made(r, x, [batch, channels, size[0], size[1]], out, x.slot.is_some())?;
-    if let (Some(of), Some(slot)) = (out.slot.clone(), x.slot.clone()) {
-        let count = numbers.len();
-        r.push(move |_| {
-            let delta = of.take();
-            if delta.is_empty() {
-                return Ok(());
+    let count = numbers.len();
+    way_back(r, &out, x, move |delta, back| {
+        let back = room(back, count).par_chunks_exact_mut(channels * plane);
+        back.zip(delta.par_chunks_exact(channels * out_plane)).for_each(|(back, delta)| {
+            for (back, delta) in back.chunks_exact_mut(plane).zip(delta.chunks_exact(out_plane)) {
+                overlap.rows().for_each(|(from, to)| add_to(&mut back[to], &delta[from]));
             }
-            slot.with(|back| {
-                let back = room(back, count).par_chunks_exact_mut(channels * plane);
-                back.zip(delta.par_chunks_exact(channels * out_plane)).for_each(|(back, delta)| {
-                    for (back, delta) in back.chunks_exact_mut(plane).zip(delta.chunks_exact(out_plane)) {
-                        overlap.rows().for_each(|(from, to)| add_to(&mut back[to], &delta[from]));
-                    }
-                });
-            });
-            Ok(())
         });
-    }
+    });
     Ok(out)
 }
 

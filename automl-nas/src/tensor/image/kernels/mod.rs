@@ -36,6 +36,19 @@ fn made(
     Ok(if r.records() && depends { image.tracked() } else { image })
 }
 
+/// Records the way back of an operation on one image: what the gradient of the result adds to that of the image.
+fn way_back(r: &mut Recorder<Cpu>, out: &Image<Cpu>, x: &Image<Cpu>, add: impl FnOnce(Vec<f32>, &mut Vec<f32>) + 'static) {
+    if let (Some(of), Some(slot)) = (out.slot.clone(), x.slot.clone()) {
+        r.push(move |_| {
+            let delta = of.take();
+            if !delta.is_empty() {
+                slot.with(|back| add(delta, back));
+            }
+            Ok(())
+        });
+    }
+}
+
 /// Makes room for a gradient that is added to.
 fn room(back: &mut Vec<f32>, count: usize) -> &mut [f32] {
     back.resize(count, 0.0);

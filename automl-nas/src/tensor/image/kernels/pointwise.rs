@@ -3,7 +3,7 @@
 use dfdx::tensor::Cpu;
 use rayon::prelude::*;
 
-use super::{flow, made};
+use super::{flow, made, way_back};
 use crate::tensor::TensorError;
 use crate::tensor::image::{Image, Recorder};
 use crate::tensor::lend::lend;
@@ -15,18 +15,14 @@ const BLOCK: usize = 1 << 15;
 pub(in crate::tensor::image) fn relu(r: &mut Recorder<Cpu>, x: &Image<Cpu>) -> Result<Image<Cpu>, TensorError> {
     let numbers = mapped(lend(&x.tensor), |x| x.max(0.0));
     let out = made(r, x, x.shape(), numbers, x.slot.is_some())?;
-    if let (Some(of), Some(slot)) = (out.slot.clone(), x.slot.clone()) {
-        let after = out.tensor.clone();
-        r.push(move |_| {
-            let mut delta = of.take();
-            let blocks = delta.par_chunks_mut(BLOCK).zip(lend(&after).par_chunks(BLOCK));
-            blocks.for_each(|(delta, after)| {
-                delta.iter_mut().zip(after).for_each(|(delta, after)| *delta = if *after > 0.0 { *delta } else { 0.0 });
-            });
-            slot.with(|back| flow(back, delta));
-            Ok(())
+    let after = out.tensor.clone();
+    way_back(r, &out, x, move |mut delta, back| {
+        let blocks = delta.par_chunks_mut(BLOCK).zip(lend(&after).par_chunks(BLOCK));
+        blocks.for_each(|(delta, after)| {
+            delta.iter_mut().zip(after).for_each(|(delta, after)| *delta = if *after > 0.0 { *delta } else { 0.0 });
         });
-    }
+        flow(back, delta);
+    });
     Ok(out)
 }
 
@@ -67,15 +63,11 @@ pub(in crate::tensor::image) fn scale_rows(
     let rows = numbers.chunks_exact(row).zip(factors);
     let numbers = rows.flat_map(|(row, factor)| row.iter().map(move |x| x * factor)).collect();
     let out = made(r, x, x.shape(), numbers, x.slot.is_some())?;
-    if let (Some(of), Some(slot)) = (out.slot.clone(), x.slot.clone()) {
-        let factors = factors.to_vec();
-        r.push(move |_| {
-            let mut delta = of.take();
-            scale(&mut delta, row, &factors);
-            slot.with(|back| flow(back, delta));
-            Ok(())
-        });
-    }
+    let factors = factors.to_vec();
+    way_back(r, &out, x, move |mut delta, back| {
+        scale(&mut delta, row, &factors);
+        flow(back, delta);
+    });
     Ok(out)
 }
 

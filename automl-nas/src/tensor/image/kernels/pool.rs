@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::depthwise::{Back, LANES, Laid, STEP, room as made_room, weighted_sums};
 use super::planes::Planes;
-use super::{made, room};
+use super::{made, room, way_back};
 use crate::tensor::cpu::{sum, taken};
 use crate::tensor::image::{Geometry, Image, PoolSpec, Recorder};
 use crate::tensor::lend::lend;
@@ -45,29 +45,18 @@ pub(in crate::tensor::image) fn max_pool(
         with_places.for_each(|((out, x), places)| image(out, x, Some(places)));
     }
     let out = made(r, x, g.out_shape(), out, x.slot.is_some())?;
-    if let (Some(of), Some(slot)) = (out.slot.clone(), x.slot.clone()) {
-        let count = numbers.len();
-        r.push(move |_| {
-            let delta = of.take();
-            if delta.is_empty() {
-                return Ok(());
+    let count = numbers.len();
+    way_back(r, &out, x, move |delta, back| {
+        let images = room(back, count).par_chunks_exact_mut(in_size).zip(delta.par_chunks_exact(out_size));
+        images.zip(places.par_chunks_exact(g.channels * room_of_places)).for_each(|((to_x, delta), places)| {
+            let mut back = Back::new(&planes);
+            let of = delta.chunks_exact(g.out_plane()).zip(places.chunks_exact(room_of_places));
+            for (to_x, (delta, places)) in to_x.chunks_exact_mut(g.plane()).zip(of) {
+                back.lay(&planes, delta);
+                back.lift_with(&planes, to_x, None, |delta, taps, starts, made| chosen_sums(delta, places, taps, starts, made));
             }
-            slot.with(|back| {
-                let images = room(back, count).par_chunks_exact_mut(in_size).zip(delta.par_chunks_exact(out_size));
-                images.zip(places.par_chunks_exact(g.channels * room_of_places)).for_each(|((to_x, delta), places)| {
-                    let mut back = Back::new(&planes);
-                    let of = delta.chunks_exact(g.out_plane()).zip(places.chunks_exact(room_of_places));
-                    for (to_x, (delta, places)) in to_x.chunks_exact_mut(g.plane()).zip(of) {
-                        back.lay(&planes, delta);
-                        back.lift_with(&planes, to_x, None, |delta, taps, starts, made| {
-                            chosen_sums(delta, places, taps, starts, made)
-                        });
-                    }
-                });
-            });
-            Ok(())
         });
-    }
+    });
     Ok(out)
 }
 
@@ -135,28 +124,19 @@ pub(in crate::tensor::image) fn avg_pool(
         }
     });
     let out = made(r, x, g.out_shape(), out, x.slot.is_some())?;
-    if let (Some(of), Some(slot)) = (out.slot.clone(), x.slot.clone()) {
-        let count = numbers.len();
-        r.push(move |_| {
-            let delta = of.take();
-            if delta.is_empty() {
-                return Ok(());
+    let count = numbers.len();
+    way_back(r, &out, x, move |delta, back| {
+        let images = room(back, count).par_chunks_exact_mut(in_size).zip(delta.par_chunks_exact(out_size));
+        images.for_each(|(to_x, delta)| {
+            let (mut back, mut shared) = (Back::new(&planes), vec![0.0; g.out_plane()]);
+            for (to_x, delta) in to_x.chunks_exact_mut(g.plane()).zip(delta.chunks_exact(g.out_plane())) {
+                let shares = delta.iter().zip(&shares);
+                shared.iter_mut().zip(shares).for_each(|(shared, (delta, share))| *shared = delta * share);
+                back.lay(&planes, &shared);
+                back.lift(&planes, &ones, to_x, None);
             }
-            slot.with(|back| {
-                let images = room(back, count).par_chunks_exact_mut(in_size).zip(delta.par_chunks_exact(out_size));
-                images.for_each(|(to_x, delta)| {
-                    let (mut back, mut shared) = (Back::new(&planes), vec![0.0; g.out_plane()]);
-                    for (to_x, delta) in to_x.chunks_exact_mut(g.plane()).zip(delta.chunks_exact(g.out_plane())) {
-                        let shares = delta.iter().zip(&shares);
-                        shared.iter_mut().zip(shares).for_each(|(shared, (delta, share))| *shared = delta * share);
-                        back.lay(&planes, &shared);
-                        back.lift(&planes, &ones, to_x, None);
-                    }
-                });
-            });
-            Ok(())
         });
-    }
+    });
     Ok(out)
 }
 
