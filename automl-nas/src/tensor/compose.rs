@@ -64,9 +64,13 @@ pub(super) fn squared_error<D: NnDevice, T: Tape<f32, D>>(
 }
 
 /// See [`NnDevice::squared_norm`].
-pub(super) fn squared_norm<D: NnDevice>(gradients: &mut Gradients<f32, D>, parameter: &Matrix<D>) -> Result<f64, D::Err> {
-    let sum: Scalar<D> = gradient(gradients, parameter)?.try_square()?.try_sum()?;
-    Ok(super::values(&sum).iter().map(|&sum| f64::from(sum)).sum())
+pub(super) fn squared_norm<D: NnDevice>(gradients: &mut Gradients<f32, D>, parameters: &[&Matrix<D>]) -> Result<f64, D::Err> {
+    let mut square = 0.0;
+    for parameter in parameters {
+        let sum: Scalar<D> = gradient(gradients, parameter)?.try_square()?.try_sum()?;
+        square += super::values(&sum).iter().map(|&sum| f64::from(sum)).sum::<f64>();
+    }
+    Ok(square)
 }
 
 /// See [`NnDevice::adamw`].

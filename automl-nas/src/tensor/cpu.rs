@@ -139,10 +139,14 @@ impl NnDevice for Cpu {
         Ok(out.put_tape(tape))
     }
 
-    fn squared_norm(gradients: &mut Gradients<f32, Self>, parameter: &Matrix<Self>) -> Result<f64, TensorError> {
-        let gradient = gradients.get_or_alloc_mut(parameter).map_err(TensorError::of)?;
-        let block = |block: &[f32]| f64::from(dot(block, block));
-        Ok(gradient.chunks(1024).map(block).sum())
+    fn squared_norm(gradients: &mut Gradients<f32, Self>, parameters: &[&Matrix<Self>]) -> Result<f64, TensorError> {
+        let mut square = 0.0;
+        for parameter in parameters {
+            let gradient = gradients.get_or_alloc_mut(*parameter).map_err(TensorError::of)?;
+            let block = |block: &[f32]| f64::from(dot(block, block));
+            square += gradient.chunks(1024).map(block).sum::<f64>();
+        }
+        Ok(square)
     }
 
     fn adamw(

@@ -10,6 +10,8 @@ mod activation;
 pub mod checkpoint;
 mod compose;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod gemm;
 pub mod image;
 mod lend;
@@ -30,6 +32,8 @@ use dfdx::tensor_ops::{Backward, Device};
 pub use activation::Activation;
 pub(crate) use activation::{sigmoid, tanh};
 pub(crate) use cpu::dot;
+#[cfg(feature = "cuda")]
+pub use dfdx::tensor::Cuda;
 pub use dfdx::tensor::{Cpu, Gradients, NoneTape, OwnedTape, Tape};
 pub(crate) use gemm::add_product;
 pub use optim::{AdamStep, AdamW, AdamWSettings, warm_cosine};
@@ -130,12 +134,12 @@ pub trait NnDevice: Device<f32> {
         compose::squared_error(predictions, targets, weights).map_err(TensorError::of)
     }
 
-    /// The sum of the squares of a parameter's gradient.
+    /// The sum of the squares of the gradients of parameters.
     ///
     /// # Errors
     /// [`TensorError`].
-    fn squared_norm(gradients: &mut Gradients<f32, Self>, parameter: &Matrix<Self>) -> Result<f64, TensorError> {
-        compose::squared_norm(gradients, parameter).map_err(TensorError::of)
+    fn squared_norm(gradients: &mut Gradients<f32, Self>, parameters: &[&Matrix<Self>]) -> Result<f64, TensorError> {
+        compose::squared_norm(gradients, parameters).map_err(TensorError::of)
     }
 
     /// One step of AdamW on one parameter and its two moments.
@@ -164,9 +168,6 @@ pub trait NnDevice: Device<f32> {
         compose::sgd(step, gradients, parameter, moment).map_err(TensorError::of)
     }
 }
-
-#[cfg(feature = "cuda")]
-impl NnDevice for dfdx::tensor::Cuda {}
 
 /// Added to a variance before its root is divided by.
 pub const EPSILON: f32 = 1e-5;

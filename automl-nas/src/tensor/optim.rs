@@ -96,10 +96,8 @@ pub(super) fn clipping<D: NnDevice>(
     gradients: &mut Gradients<f32, D>,
     max_norm: f64,
 ) -> Result<Option<f32>, TensorError> {
-    let mut square = 0.0;
-    for (value, _) in params.all() {
-        square += D::squared_norm(gradients, value)?;
-    }
+    let parameters: Vec<_> = params.all().map(|(value, _)| value).collect();
+    let square = D::squared_norm(gradients, &parameters)?;
     Ok(square.is_finite().then(|| (max_norm / square.sqrt().max(max_norm)) as f32))
 }
 

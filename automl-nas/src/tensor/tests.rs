@@ -320,7 +320,10 @@ fn the_steps_agree(flag: bool) {
     let moments = moments.map(|moment| moment.square());
     let (mut b, mut of_a, mut of_b) = (a.clone(), moments.clone(), moments);
     let mut gradients = backward(weighed(record(a.clone()))).unwrap();
-    close(&[Cpu::squared_norm(&mut gradients, &a).unwrap() as f32], &[compose::squared_norm(&mut gradients, &a).unwrap() as f32]);
+    close(
+        &[Cpu::squared_norm(&mut gradients, &[&a]).unwrap() as f32],
+        &[compose::squared_norm(&mut gradients, &[&a]).unwrap() as f32],
+    );
     Cpu::adamw(&step, &mut gradients, &mut a, &mut of_a).unwrap();
     compose::adamw(&step, &mut gradients, &mut b, &mut of_b).unwrap();
     close(&values(&a), &values(&b));

@@ -158,9 +158,6 @@ pub trait ImageDevice: NnDevice {
     }
 }
 
-#[cfg(feature = "cuda")]
-impl ImageDevice for dfdx::tensor::Cuda {}
-
 impl ImageDevice for Cpu {
     fn conv(r: &mut Recorder<Cpu>, x: &Image<Cpu>, weight: &Matrix<Cpu>, spec: &ConvSpec) -> Result<Image<Cpu>, TensorError> {
         kernels::conv(r, x, weight, spec, false)

@@ -9,7 +9,11 @@
 //! convolution that reads it computes none. On the processor, gradients of images wait in a slot of the image until the
 //! operation that made the image takes them, so a gradient that has one source is moved and never added to zeros.
 
+#[cfg(test)]
+mod checks;
 mod compose;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod device;
 mod kernels;
 #[cfg(test)]
