@@ -142,6 +142,14 @@ pub trait NnDevice: Device<f32> {
         compose::squared_norm(gradients, parameters).map_err(TensorError::of)
     }
 
+    /// The numbers of matrices, one after the other.
+    ///
+    /// # Errors
+    /// [`TensorError`].
+    fn read(matrices: &[&Matrix<Self>]) -> Result<Vec<f32>, TensorError> {
+        Ok(matrices.iter().flat_map(|matrix| values(matrix)).collect())
+    }
+
     /// One step of AdamW on one parameter and its two moments.
     ///
     /// # Errors

@@ -269,11 +269,11 @@ extern "C" __global__ void global_average_to_x(int count, int plane, const float
     EACH(i, count) to_x[i] += delta[i / plane] / plane;
 }
 
-// ---- batch norm. `stats` are mean, inverse deviation, unbiased variance of each channel, `affine` bits say what is learnt: 1 the
-// gain, 2 the shift.
+// ---- batch norm. `stats` are mean and inverse deviation of each channel, `affine` bits say what is learnt: 1 the gain, 2 the shift.
 
 // A block a channel.
-extern "C" __global__ void moments(int batch, int channels, int plane, float epsilon, const float *x, float *stats) {
+extern "C" __global__ void moments(int batch, int channels, int plane, float epsilon, const float *x, float *stats,
+                                   float *seen) {
     int channel = blockIdx.x, count = batch * plane;
     float sum = 0.0f;
     for (int e = threadIdx.x; e < count; e += blockDim.x) sum += x[((wide)(e / plane) * channels + channel) * plane + e % plane];
@@ -287,7 +287,8 @@ extern "C" __global__ void moments(int batch, int channels, int plane, float eps
     if (threadIdx.x) return;
     stats[channel] = mean;
     stats[channels + channel] = rsqrtf(sum / count + epsilon);
-    stats[2 * channels + channel] = sum / max(count - 1, 1);
+    seen[channel] = mean;
+    seen[channels + channel] = sum / max(count - 1, 1);
 }
 
 extern "C" __global__ void normalize(int count, int channels, int plane, const float *x, const float *stats, const float *gain,

@@ -207,6 +207,13 @@ impl Card {
         Ok(self.device.dtoh_sync_copy(numbers)?)
     }
 
+    /// Copies numbers on the card.
+    pub fn copy(&self, from: Address, to: Address, count: usize) -> Result<(), CudaError> {
+        self.device.bind_to_thread()?;
+        // SAFETY: as for kernels: callers hand over addresses of tensors of so many numbers.
+        Ok(unsafe { result::memcpy_dtod_async(to, from, count * size_of::<f32>(), *self.device.cu_stream()) }?)
+    }
+
     /// Runs a kernel with arguments of its types.
     pub fn run<A>(&self, kernel: &str, grid: Grid, arguments: A) -> Result<(), CudaError>
     where

@@ -3,7 +3,7 @@
 //! A step changes a parameter where it lies, so whoever still holds a clone of it sees the step, too.
 
 use cudarc::driver::{DevicePtr, DeviceRepr};
-use dfdx::shapes::HasShape;
+use dfdx::shapes::{HasShape, Shape};
 use dfdx::tensor::{Cuda, CudaError, Gradients};
 
 use super::{Grid, address, at, card};
@@ -59,6 +59,22 @@ impl NnDevice for Cuda {
             Ok(if parameters.is_empty() { 0.0 } else { card.download(&parts)?.iter().sum() })
         };
         sum().map_err(TensorError::of)
+    }
+
+    fn read(matrices: &[&Matrix<Self>]) -> Result<Vec<f32>, TensorError> {
+        let count: usize = matrices.iter().map(|matrix| matrix.shape().num_elements()).sum();
+        let read = || -> Result<Vec<f32>, CudaError> {
+            let (card, mut place) = (card()?, 0);
+            // Brought together on the card, so that it is waited for once.
+            let room = card.room::<f32>(count)?;
+            for matrix in matrices {
+                let count = matrix.shape().num_elements();
+                card.copy(address(matrix)?, at(&room) + (place * size_of::<f32>()) as u64, count)?;
+                place += count;
+            }
+            card.download(&room)
+        };
+        if count == 0 { Ok(Vec::new()) } else { read().map_err(TensorError::of) }
     }
 
     fn adamw(

@@ -365,7 +365,7 @@ impl ImageDevice for Cuda {
         shift: Option<&Matrix<Cuda>>,
         stats: Stats<'_>,
         relu: bool,
-    ) -> Result<(Image<Cuda>, Option<BatchStats>), TensorError> {
+    ) -> Result<(Image<Cuda>, Option<BatchStats<Self>>), TensorError> {
         let [batch, channels, height, width] = x.shape();
         let [gain, shift] = affine_of([gain, shift], channels)?;
         let given = given_stats(&stats, channels)?;
@@ -382,6 +382,7 @@ impl ImageDevice for Cuda {
             of_batch: i32::from(of_batch),
         };
         let out = fresh(x, x.shape())?;
+        let seen = of_batch.then(|| x.device().try_zeros_like(&(2, channels)).map_err(TensorError::of)).transpose()?;
         let of = |part: &Option<Matrix<Cuda>>| part.as_ref().map_or(Ok(0), address);
         let forward = || -> Done<CudaSlice<f32>> {
             let from = address(&x.tensor)?;
@@ -391,8 +392,9 @@ impl ImageDevice for Cuda {
                     card.upload(mean.iter().copied().chain(inverse).collect())?
                 }
                 None => {
-                    let stats = card.room(3 * channels)?;
-                    let sizes = (batch as i32, channels as i32, plane as i32, EPSILON, from, at(&stats));
+                    let stats = card.room(2 * channels)?;
+                    let seen = seen.as_ref().map_or(Ok(0), address)?;
+                    let sizes = (batch as i32, channels as i32, plane as i32, EPSILON, from, at(&stats), seen);
                     card.run("moments", Grid::blocks(channels, 1, WIDE), sizes)?;
                     stats
                 }
@@ -405,13 +407,7 @@ impl ImageDevice for Cuda {
             Ok(stats)
         };
         let stats = forward().map_err(TensorError::of)?;
-        let seen = if of_batch {
-            let numbers = card.download(&stats).map_err(TensorError::of)?;
-            let part = |part: usize| numbers.iter().skip(part * channels).take(channels).copied().collect();
-            Some(BatchStats { mean: part(0), variance: part(2) })
-        } else {
-            None
-        };
+        let seen = seen.map(|moments| BatchStats { moments });
         let (from, gone, tracked) = (x.tensor.clone(), out.ghost(), x.slot.is_some());
         r.push(move |gradients| {
             let delta = slope!(gradients, gone);

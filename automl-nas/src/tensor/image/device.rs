@@ -68,7 +68,7 @@ pub trait ImageDevice: NnDevice {
         shift: Option<&Matrix<Self>>,
         stats: Stats<'_>,
         relu: bool,
-    ) -> Result<(Image<Self>, Option<BatchStats>), TensorError> {
+    ) -> Result<(Image<Self>, Option<BatchStats<Self>>), TensorError> {
         compose::batch_norm(r, x, [gain, shift], stats, relu)
     }
 
@@ -191,7 +191,7 @@ impl ImageDevice for Cpu {
         shift: Option<&Matrix<Cpu>>,
         stats: Stats<'_>,
         relu: bool,
-    ) -> Result<(Image<Cpu>, Option<BatchStats>), TensorError> {
+    ) -> Result<(Image<Cpu>, Option<BatchStats<Self>>), TensorError> {
         kernels::batch_norm(r, x, [gain, shift], stats, relu)
     }
 

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dfdx::shapes::HasShape;
 use dfdx::tensor::{NoneTape, Tensor};
 
-use super::{NnDevice, TensorError};
+use super::{Matrix, NnDevice, TensorError};
 pub use device::ImageDevice;
 pub use recorder::Recorder;
 
@@ -161,13 +161,12 @@ pub enum Stats<'a> {
     },
 }
 
-/// Mean and variance of each channel of a batch.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BatchStats {
-    /// A number a channel.
-    pub mean: Vec<f32>,
-    /// A number a channel; unbiased, as running statistics take it.
-    pub variance: Vec<f32>,
+/// Mean and variance of each channel of a batch. They stay where they were computed until somebody reads them, since a card would have
+/// to be waited for.
+#[derive(Clone, Debug)]
+pub struct BatchStats<D: NnDevice> {
+    /// A row of means, and one of variances; unbiased, as running statistics take them.
+    pub moments: Matrix<D>,
 }
 
 /// The sizes of a convolution or of pooling, checked.
