@@ -36,7 +36,7 @@ pub(crate) use cpu::dot;
 pub use dfdx::tensor::Cuda;
 pub use dfdx::tensor::{Cpu, Gradients, NoneTape, OwnedTape, Tape};
 pub(crate) use gemm::add_product;
-pub use optim::{AdamStep, AdamW, AdamWSettings, warm_cosine};
+pub use optim::{AdamStep, AdamW, AdamWSettings, Update, warm_cosine};
 pub use params::{BufferId, ParamId, Params};
 pub use schedule::{Schedule, Shape as ScheduleShape};
 pub use sgd::{Optimizer, Sgd, SgdSettings, SgdStep};
@@ -150,30 +150,24 @@ pub trait NnDevice: Device<f32> {
         Ok(matrices.iter().flat_map(|matrix| values(matrix)).collect())
     }
 
-    /// One step of AdamW on one parameter and its two moments.
+    /// One step of AdamW on parameters, each with its two moments.
     ///
     /// # Errors
     /// [`TensorError`].
     fn adamw(
         step: &AdamStep,
         gradients: &mut Gradients<f32, Self>,
-        parameter: &mut Matrix<Self>,
-        moments: &mut [Matrix<Self>; 2],
+        updates: Vec<Update<'_, Self, 2>>,
     ) -> Result<(), TensorError> {
-        compose::adamw(step, gradients, parameter, moments).map_err(TensorError::of)
+        compose::adamw(step, gradients, updates).map_err(TensorError::of)
     }
 
-    /// One step of gradient descent on one parameter and its moment.
+    /// One step of gradient descent on parameters, each with its moment.
     ///
     /// # Errors
     /// [`TensorError`].
-    fn sgd(
-        step: &SgdStep,
-        gradients: &mut Gradients<f32, Self>,
-        parameter: &mut Matrix<Self>,
-        moment: &mut Matrix<Self>,
-    ) -> Result<(), TensorError> {
-        compose::sgd(step, gradients, parameter, moment).map_err(TensorError::of)
+    fn sgd(step: &SgdStep, gradients: &mut Gradients<f32, Self>, updates: Vec<Update<'_, Self, 1>>) -> Result<(), TensorError> {
+        compose::sgd(step, gradients, updates).map_err(TensorError::of)
     }
 }
 

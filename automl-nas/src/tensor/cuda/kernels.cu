@@ -416,12 +416,20 @@ extern "C" __global__ void weigh_to_x(int count, const float *factors, const flo
     EACH(i, count) to_x[i] += factors[i] * *delta;
 }
 
-// ---- optimizers
+// ---- optimizers: a row of blocks for each parameter.
 
-// A part of the sum of squares for each block.
-extern "C" __global__ void squares(int count, const float *x, double *parts) {
+struct Entry {
+    const float *gradient;
+    float *parameter, *first, *second;
+    float rate, decay;
+    wide count;
+};
+
+// Parts of the sums of squares of the gradients.
+extern "C" __global__ void squares(const Entry *entries, double *parts) {
+    Entry e = entries[blockIdx.y];
     double sum = 0.0;
-    EACH(i, count) sum += (double)x[i] * x[i];
+    EACH(i, e.count) sum += (double)e.gradient[i] * e.gradient[i];
     for (int by = 16; by; by /= 2) sum += __shfl_xor_sync(~0u, sum, by);
     __shared__ double sums[32];
     if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = sum;
@@ -429,33 +437,35 @@ extern "C" __global__ void squares(int count, const float *x, double *parts) {
     if (threadIdx.x) return;
     sum = 0.0;
     for (int warp = 0; warp < (blockDim.x + 31) / 32; warp++) sum += sums[warp];
-    parts[blockIdx.x] = sum;
+    parts[blockIdx.y * gridDim.x + blockIdx.x] = sum;
 }
 
 struct SgdStep {
-    float rate, scale, momentum, decay;
+    float scale, momentum;
     int nesterov;
 };
 
-extern "C" __global__ void sgd(int count, SgdStep s, const float *gradient, float *parameter, float *moment) {
-    EACH(i, count) {
-        float g = gradient[i] * s.scale + s.decay * parameter[i];
-        float m = moment[i] = moment[i] * s.momentum + g;
-        parameter[i] -= s.rate * (s.nesterov ? g + s.momentum * m : m);
+extern "C" __global__ void sgd(const Entry *entries, SgdStep s) {
+    Entry e = entries[blockIdx.y];
+    EACH(i, e.count) {
+        float g = e.gradient[i] * s.scale + e.decay * e.parameter[i];
+        float m = e.first[i] = e.first[i] * s.momentum + g;
+        e.parameter[i] -= e.rate * (s.nesterov ? g + s.momentum * m : m);
     }
 }
 
 struct AdamStep {
-    float rate, scale, beta_1, beta_2, correction_1, correction_2, epsilon, decay;
+    float scale, beta_1, beta_2, correction_1, correction_2, epsilon;
     int coupled;
 };
 
-extern "C" __global__ void adamw(int count, AdamStep s, const float *gradient, float *parameter, float *first, float *second) {
-    EACH(i, count) {
-        float p = parameter[i], g = gradient[i] * s.scale + (s.coupled ? s.decay * p : 0.0f);
-        float m = first[i] = first[i] * s.beta_1 + g * (1.0f - s.beta_1);
-        float v = second[i] = second[i] * s.beta_2 + g * g * (1.0f - s.beta_2);
-        float keep = s.coupled ? 1.0f : 1.0f - s.rate * s.decay;
-        parameter[i] = p * keep - s.rate * s.correction_1 * m / (sqrtf(v * s.correction_2) + s.epsilon);
+extern "C" __global__ void adamw(const Entry *entries, AdamStep s) {
+    Entry e = entries[blockIdx.y];
+    EACH(i, e.count) {
+        float p = e.parameter[i], g = e.gradient[i] * s.scale + (s.coupled ? e.decay * p : 0.0f);
+        float m = e.first[i] = e.first[i] * s.beta_1 + g * (1.0f - s.beta_1);
+        float v = e.second[i] = e.second[i] * s.beta_2 + g * g * (1.0f - s.beta_2);
+        float keep = s.coupled ? 1.0f : 1.0f - e.rate * e.decay;
+        e.parameter[i] = p * keep - e.rate * s.correction_1 * m / (sqrtf(v * s.correction_2) + s.epsilon);
     }
 }

@@ -198,7 +198,7 @@ impl Card {
     }
 
     /// Numbers on the card.
-    pub fn upload(&self, numbers: Vec<f32>) -> Result<CudaSlice<f32>, CudaError> {
+    pub fn upload<T: DeviceRepr + Unpin>(&self, numbers: Vec<T>) -> Result<CudaSlice<T>, CudaError> {
         Ok(self.device.htod_copy(numbers)?)
     }
 
