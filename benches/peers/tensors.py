@@ -1,9 +1,10 @@
-"""PyTorch's times of the operations of `benches/examples/tensors.rs`: forward and backward, on the processor.
+"""PyTorch's times of the operations of `benches/examples/tensors.rs`: forward and backward, on the processor or on a card.
 
-Usage: tensors.py THREADS [ROUNDS]
+Usage: tensors.py THREADS|cuda|cuda-tf32 [ROUNDS]
 
 Prints one JSON object, operation -> seconds (the median of the rounds). Images are 32 x 64 x 32 x 32, and stand among the
-parameters, so that gradients flow to them, too. `tensors.sh` runs both sides in turn and prints the ratios.
+parameters, so that gradients flow to them, too. `tensors.sh` runs both sides in turn and prints the ratios. A card is waited for
+after each way, as there; `cuda` computes with 32-bit floats throughout, `cuda-tf32` as PyTorch does unless told otherwise.
 """
 
 import json
@@ -15,7 +16,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-torch.set_num_threads(int(sys.argv[1]))
+DEVICE = "cuda" if sys.argv[1].startswith("cuda") else "cpu"
+if DEVICE == "cpu":
+    torch.set_num_threads(int(sys.argv[1]))
+else:
+    torch.backends.cudnn.allow_tf32 = sys.argv[1] == "cuda-tf32"
+    torch.set_default_device(DEVICE)
+wait = torch.cuda.synchronize if DEVICE == "cuda" else lambda: None
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 7
 BATCH, CHANNELS, SIZE = 32, 64, 32
 
@@ -82,11 +89,14 @@ def timed(name, inputs, forward, modules=()):
     for _ in range(ROUNDS + 2):
         for leaf in leaves:
             leaf.grad = None
+        wait()
         start = time.perf_counter()
         out = forward(*inputs)
         if gradient is None:
             gradient = torch.randn_like(out)
+        wait()
         out.backward(gradient)
+        wait()
         seconds.append(time.perf_counter() - start)
     results[name] = statistics.median(seconds[2:])
 

@@ -60,7 +60,7 @@ pub struct Pass<'a, D: ImageDevice> {
     /// Looked at before each step: a pass that is cancelled ends with an error.
     pub cancel: Option<Cancel>,
     /// The statistics of the batch, for [`Weights::track`].
-    pub seen: Vec<(usize, BatchStats)>,
+    pub seen: Vec<(usize, BatchStats<D>)>,
 }
 
 impl<D: ImageDevice> Pass<'_, D> {

@@ -95,7 +95,7 @@ fn evaluation_takes_rows_one_by_one_and_running_statistics() {
         network.forward(&weights, &mut pass, &batch(COLOUR, 4, 5)).unwrap();
         assert_eq!(pass.seen.len(), network.plan().statistics().len() - unused(network.plan()));
         let before = weights.export();
-        weights.track(&pass.seen);
+        weights.track(&pass.seen).unwrap();
         assert!(weights.export() != before);
         let said = |images: &Image<Cpu>| {
             let output = network.forward(&weights, &mut Pass::evaluation(), images).unwrap();

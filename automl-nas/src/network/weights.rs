@@ -126,14 +126,21 @@ impl<D: NnDevice> Weights<D> {
     }
 
     /// Moves running statistics towards those of the batches that a pass has seen.
-    pub fn track(&mut self, seen: &[(usize, BatchStats)]) {
-        for (place, batch) in seen {
+    ///
+    /// # Errors
+    /// [`TensorError`].
+    pub fn track(&mut self, seen: &[(usize, BatchStats<D>)]) -> Result<(), TensorError> {
+        let moments: Vec<_> = seen.iter().map(|(_, batch)| &batch.moments).collect();
+        let numbers = D::read(&moments)?;
+        let mut numbers = numbers.iter();
+        for (place, _) in seen {
             let Some(&ids) = self.statistics.get(*place) else { continue };
-            for (id, batch) in ids.into_iter().zip([&batch.mean, &batch.variance]) {
+            for id in ids {
                 let running = self.params.buffer_mut(id);
-                running.iter_mut().zip(batch).for_each(|(running, batch)| *running += MOMENTUM * (batch - *running));
+                running.iter_mut().zip(&mut numbers).for_each(|(running, batch)| *running += MOMENTUM * (batch - *running));
             }
         }
+        Ok(())
     }
 
     /// All numbers: the parameters, and the running statistics as rows.

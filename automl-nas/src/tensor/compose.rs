@@ -4,7 +4,7 @@ use dfdx::shapes::{Axis, HasShape};
 use dfdx::tensor::{Gradients, Tape};
 use dfdx::tensor_ops::{BroadcastTo, ReshapeTo, SumTo, TryAdd, TryDiv, TryMatMul, TryMul, TrySub};
 
-use super::{Activation, AdamStep, EPSILON, Linear, Matrix, NnDevice, Scalar, SgdStep};
+use super::{Activation, AdamStep, EPSILON, Linear, Matrix, NnDevice, Scalar, SgdStep, Update};
 
 /// See [`NnDevice::linear`].
 pub(super) fn linear<D: NnDevice, T: Tape<f32, D>>(layer: &Linear<'_, D>, x: Matrix<D, T>) -> Result<Matrix<D, T>, D::Err> {
@@ -64,26 +64,30 @@ pub(super) fn squared_error<D: NnDevice, T: Tape<f32, D>>(
 }
 
 /// See [`NnDevice::squared_norm`].
-pub(super) fn squared_norm<D: NnDevice>(gradients: &mut Gradients<f32, D>, parameter: &Matrix<D>) -> Result<f64, D::Err> {
-    let sum: Scalar<D> = gradient(gradients, parameter)?.try_square()?.try_sum()?;
-    Ok(super::values(&sum).iter().map(|&sum| f64::from(sum)).sum())
+pub(super) fn squared_norm<D: NnDevice>(gradients: &mut Gradients<f32, D>, parameters: &[&Matrix<D>]) -> Result<f64, D::Err> {
+    let mut square = 0.0;
+    for parameter in parameters {
+        let sum: Scalar<D> = gradient(gradients, parameter)?.try_square()?.try_sum()?;
+        square += super::values(&sum).iter().map(|&sum| f64::from(sum)).sum::<f64>();
+    }
+    Ok(square)
 }
 
 /// See [`NnDevice::adamw`].
 pub(super) fn adamw<D: NnDevice>(
     step: &AdamStep,
     gradients: &mut Gradients<f32, D>,
-    parameter: &mut Matrix<D>,
-    moments: &mut [Matrix<D>; 2],
+    updates: Vec<Update<'_, D, 2>>,
 ) -> Result<(), D::Err> {
-    let (penalty, decay) = if step.coupled { (step.decay, 0.0) } else { (0.0, step.decay) };
-    let g = gradient(gradients, parameter)?.try_mul(step.scale)?.try_add(parameter.clone().try_mul(penalty)?)?;
-    let [first, second] = moments;
-    *first = first.clone().try_mul(step.betas[0])?.try_add(g.clone().try_mul(1.0 - step.betas[0])?)?;
-    *second = second.clone().try_mul(step.betas[1])?.try_add(g.try_square()?.try_mul(1.0 - step.betas[1])?)?;
-    let root = second.clone().try_mul(step.corrections[1])?.try_sqrt()?.try_add(step.epsilon)?;
-    let change = first.clone().try_mul(step.rate * step.corrections[0])?.try_div(root)?;
-    *parameter = parameter.clone().try_mul(1.0 - step.rate * decay)?.try_sub(change)?;
+    for Update { rate, decay, parameter, moments: [first, second] } in updates {
+        let (penalty, decay) = if step.coupled { (decay, 0.0) } else { (0.0, decay) };
+        let g = gradient(gradients, parameter)?.try_mul(step.scale)?.try_add(parameter.clone().try_mul(penalty)?)?;
+        *first = first.clone().try_mul(step.betas[0])?.try_add(g.clone().try_mul(1.0 - step.betas[0])?)?;
+        *second = second.clone().try_mul(step.betas[1])?.try_add(g.try_square()?.try_mul(1.0 - step.betas[1])?)?;
+        let root = second.clone().try_mul(step.corrections[1])?.try_sqrt()?.try_add(step.epsilon)?;
+        let change = first.clone().try_mul(rate * step.corrections[0])?.try_div(root)?;
+        *parameter = parameter.clone().try_mul(1.0 - rate * decay)?.try_sub(change)?;
+    }
     Ok(())
 }
 
@@ -91,14 +95,15 @@ pub(super) fn adamw<D: NnDevice>(
 pub(super) fn sgd<D: NnDevice>(
     step: &SgdStep,
     gradients: &mut Gradients<f32, D>,
-    parameter: &mut Matrix<D>,
-    moment: &mut Matrix<D>,
+    updates: Vec<Update<'_, D, 1>>,
 ) -> Result<(), D::Err> {
-    let penalty = parameter.clone().try_mul(step.decay)?;
-    let g = gradient(gradients, parameter)?.try_mul(step.scale)?.try_add(penalty)?;
-    *moment = moment.clone().try_mul(step.momentum)?.try_add(g.clone())?;
-    let change = if step.nesterov { g.try_add(moment.clone().try_mul(step.momentum)?)? } else { moment.clone() };
-    *parameter = parameter.clone().try_sub(change.try_mul(step.rate)?)?;
+    for Update { rate, decay, parameter, moments: [moment] } in updates {
+        let penalty = parameter.clone().try_mul(decay)?;
+        let g = gradient(gradients, parameter)?.try_mul(step.scale)?.try_add(penalty)?;
+        *moment = moment.clone().try_mul(step.momentum)?.try_add(g.clone())?;
+        let change = if step.nesterov { g.try_add(moment.clone().try_mul(step.momentum)?)? } else { moment.clone() };
+        *parameter = parameter.clone().try_sub(change.try_mul(rate)?)?;
+    }
     Ok(())
 }
 

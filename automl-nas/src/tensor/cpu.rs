@@ -10,7 +10,7 @@ use ndarray::ArrayView2;
 use super::activation::exp;
 use super::gemm::add_product;
 use super::lend::lend;
-use super::{Activation, AdamStep, EPSILON, Linear, Matrix, NnDevice, Scalar, SgdStep, TensorError, values};
+use super::{Activation, AdamStep, EPSILON, Linear, Matrix, NnDevice, Scalar, SgdStep, TensorError, Update, values};
 
 impl NnDevice for Cpu {
     fn linear<T: Tape<f32, Self>>(layer: &Linear<'_, Self>, x: Matrix<Self, T>) -> Result<Matrix<Self, T>, TensorError> {
@@ -139,50 +139,51 @@ impl NnDevice for Cpu {
         Ok(out.put_tape(tape))
     }
 
-    fn squared_norm(gradients: &mut Gradients<f32, Self>, parameter: &Matrix<Self>) -> Result<f64, TensorError> {
-        let gradient = gradients.get_or_alloc_mut(parameter).map_err(TensorError::of)?;
-        let block = |block: &[f32]| f64::from(dot(block, block));
-        Ok(gradient.chunks(1024).map(block).sum())
+    fn squared_norm(gradients: &mut Gradients<f32, Self>, parameters: &[&Matrix<Self>]) -> Result<f64, TensorError> {
+        let mut square = 0.0;
+        for parameter in parameters {
+            let gradient = gradients.get_or_alloc_mut(*parameter).map_err(TensorError::of)?;
+            let block = |block: &[f32]| f64::from(dot(block, block));
+            square += gradient.chunks(1024).map(block).sum::<f64>();
+        }
+        Ok(square)
     }
 
     fn adamw(
         step: &AdamStep,
         gradients: &mut Gradients<f32, Self>,
-        parameter: &mut Matrix<Self>,
-        moments: &mut [Matrix<Self>; 2],
+        updates: Vec<Update<'_, Self, 2>>,
     ) -> Result<(), TensorError> {
-        let gradient = gradients.get_or_alloc_mut(parameter).map_err(TensorError::of)?;
-        let [first, second] = moments;
-        let (mut p, mut m, mut v) = (values(parameter), values(first), values(second));
-        let (penalty, decay) = if step.coupled { (step.decay, 0.0) } else { (0.0, step.decay) };
-        let (rate, keep) = (step.rate * step.corrections[0], 1.0 - step.rate * decay);
-        for (((p, m), v), &g) in p.iter_mut().zip(&mut m).zip(&mut v).zip(gradient.iter()) {
-            let g = g * step.scale + penalty * *p;
-            *m = *m * step.betas[0] + g * (1.0 - step.betas[0]);
-            *v = *v * step.betas[1] + g * g * (1.0 - step.betas[1]);
-            *p = *p * keep - rate * *m / ((*v * step.corrections[1]).sqrt() + step.epsilon);
+        for Update { rate, decay, parameter, moments: [first, second] } in updates {
+            let gradient = gradients.get_or_alloc_mut(parameter).map_err(TensorError::of)?;
+            let (mut p, mut m, mut v) = (values(parameter), values(first), values(second));
+            let (penalty, decay) = if step.coupled { (decay, 0.0) } else { (0.0, decay) };
+            let (rate, keep) = (rate * step.corrections[0], 1.0 - rate * decay);
+            for (((p, m), v), &g) in p.iter_mut().zip(&mut m).zip(&mut v).zip(gradient.iter()) {
+                let g = g * step.scale + penalty * *p;
+                *m = *m * step.betas[0] + g * (1.0 - step.betas[0]);
+                *v = *v * step.betas[1] + g * g * (1.0 - step.betas[1]);
+                *p = *p * keep - rate * *m / ((*v * step.corrections[1]).sqrt() + step.epsilon);
+            }
+            parameter.copy_from(&p);
+            first.copy_from(&m);
+            second.copy_from(&v);
         }
-        parameter.copy_from(&p);
-        first.copy_from(&m);
-        second.copy_from(&v);
         Ok(())
     }
 
-    fn sgd(
-        step: &SgdStep,
-        gradients: &mut Gradients<f32, Self>,
-        parameter: &mut Matrix<Self>,
-        moment: &mut Matrix<Self>,
-    ) -> Result<(), TensorError> {
-        let gradient = gradients.get_or_alloc_mut(parameter).map_err(TensorError::of)?;
-        let (mut p, mut m) = (values(parameter), values(moment));
-        for ((p, m), &g) in p.iter_mut().zip(&mut m).zip(gradient.iter()) {
-            let g = g * step.scale + step.decay * *p;
-            *m = *m * step.momentum + g;
-            *p -= step.rate * if step.nesterov { g + step.momentum * *m } else { *m };
+    fn sgd(step: &SgdStep, gradients: &mut Gradients<f32, Self>, updates: Vec<Update<'_, Self, 1>>) -> Result<(), TensorError> {
+        for Update { rate, decay, parameter, moments: [moment] } in updates {
+            let gradient = gradients.get_or_alloc_mut(parameter).map_err(TensorError::of)?;
+            let (mut p, mut m) = (values(parameter), values(moment));
+            for ((p, m), &g) in p.iter_mut().zip(&mut m).zip(gradient.iter()) {
+                let g = g * step.scale + decay * *p;
+                *m = *m * step.momentum + g;
+                *p -= rate * if step.nesterov { g + step.momentum * *m } else { *m };
+            }
+            parameter.copy_from(&p);
+            moment.copy_from(&m);
         }
-        parameter.copy_from(&p);
-        moment.copy_from(&m);
         Ok(())
     }
 }

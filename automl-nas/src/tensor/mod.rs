@@ -10,6 +10,8 @@ mod activation;
 pub mod checkpoint;
 mod compose;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod gemm;
 pub mod image;
 mod lend;
@@ -30,9 +32,11 @@ use dfdx::tensor_ops::{Backward, Device};
 pub use activation::Activation;
 pub(crate) use activation::{sigmoid, tanh};
 pub(crate) use cpu::dot;
+#[cfg(feature = "cuda")]
+pub use dfdx::tensor::Cuda;
 pub use dfdx::tensor::{Cpu, Gradients, NoneTape, OwnedTape, Tape};
 pub(crate) use gemm::add_product;
-pub use optim::{AdamStep, AdamW, AdamWSettings, warm_cosine};
+pub use optim::{AdamStep, AdamW, AdamWSettings, Update, warm_cosine};
 pub use params::{BufferId, ParamId, Params};
 pub use schedule::{Schedule, Shape as ScheduleShape};
 pub use sgd::{Optimizer, Sgd, SgdSettings, SgdStep};
@@ -130,43 +134,42 @@ pub trait NnDevice: Device<f32> {
         compose::squared_error(predictions, targets, weights).map_err(TensorError::of)
     }
 
-    /// The sum of the squares of a parameter's gradient.
+    /// The sum of the squares of the gradients of parameters.
     ///
     /// # Errors
     /// [`TensorError`].
-    fn squared_norm(gradients: &mut Gradients<f32, Self>, parameter: &Matrix<Self>) -> Result<f64, TensorError> {
-        compose::squared_norm(gradients, parameter).map_err(TensorError::of)
+    fn squared_norm(gradients: &mut Gradients<f32, Self>, parameters: &[&Matrix<Self>]) -> Result<f64, TensorError> {
+        compose::squared_norm(gradients, parameters).map_err(TensorError::of)
     }
 
-    /// One step of AdamW on one parameter and its two moments.
+    /// The numbers of matrices, one after the other.
+    ///
+    /// # Errors
+    /// [`TensorError`].
+    fn read(matrices: &[&Matrix<Self>]) -> Result<Vec<f32>, TensorError> {
+        Ok(matrices.iter().flat_map(|matrix| values(matrix)).collect())
+    }
+
+    /// One step of AdamW on parameters, each with its two moments.
     ///
     /// # Errors
     /// [`TensorError`].
     fn adamw(
         step: &AdamStep,
         gradients: &mut Gradients<f32, Self>,
-        parameter: &mut Matrix<Self>,
-        moments: &mut [Matrix<Self>; 2],
+        updates: Vec<Update<'_, Self, 2>>,
     ) -> Result<(), TensorError> {
-        compose::adamw(step, gradients, parameter, moments).map_err(TensorError::of)
+        compose::adamw(step, gradients, updates).map_err(TensorError::of)
     }
 
-    /// One step of gradient descent on one parameter and its moment.
+    /// One step of gradient descent on parameters, each with its moment.
     ///
     /// # Errors
     /// [`TensorError`].
-    fn sgd(
-        step: &SgdStep,
-        gradients: &mut Gradients<f32, Self>,
-        parameter: &mut Matrix<Self>,
-        moment: &mut Matrix<Self>,
-    ) -> Result<(), TensorError> {
-        compose::sgd(step, gradients, parameter, moment).map_err(TensorError::of)
+    fn sgd(step: &SgdStep, gradients: &mut Gradients<f32, Self>, updates: Vec<Update<'_, Self, 1>>) -> Result<(), TensorError> {
+        compose::sgd(step, gradients, updates).map_err(TensorError::of)
     }
 }
-
-#[cfg(feature = "cuda")]
-impl NnDevice for dfdx::tensor::Cuda {}
 
 /// Added to a variance before its root is divided by.
 pub const EPSILON: f32 = 1e-5;

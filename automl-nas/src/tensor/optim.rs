@@ -25,11 +25,21 @@ impl Default for AdamWSettings {
     }
 }
 
-/// The numbers of one step, the same for all parameters but for `decay`.
+/// A parameter that a step changes.
+pub struct Update<'a, D: NnDevice, const MOMENTS: usize> {
+    /// Its learning rate.
+    pub rate: f32,
+    /// Its weight decay.
+    pub decay: f32,
+    /// The parameter.
+    pub parameter: &'a mut Matrix<D>,
+    /// What the optimizer keeps of earlier gradients.
+    pub moments: [&'a mut Matrix<D>; MOMENTS],
+}
+
+/// The numbers of one step of AdamW, the same for all parameters.
 #[derive(Clone, Debug)]
 pub struct AdamStep {
-    /// Learning rate.
-    pub rate: f32,
     /// Factor of the gradients, from clipping.
     pub scale: f32,
     /// Decay of the moments.
@@ -38,9 +48,7 @@ pub struct AdamStep {
     pub corrections: [f32; 2],
     /// Added to the root of the second moment.
     pub epsilon: f32,
-    /// Weight decay of this parameter.
-    pub decay: f32,
-    /// Whether it is part of the gradient.
+    /// Whether weight decay is part of the gradient.
     pub coupled: bool,
 }
 
@@ -72,20 +80,19 @@ impl<D: NnDevice> AdamW<D> {
         self.steps = self.steps.saturating_add(1);
         let correction = |beta: f64| (1.0 / (1.0 - beta.powi(i32::try_from(self.steps).unwrap_or(i32::MAX)))) as f32;
         let step = AdamStep {
-            rate: rate as f32,
             scale,
             betas: betas.map(|beta| beta as f32),
             corrections: betas.map(correction),
             epsilon: epsilon as f32,
-            decay: 0.0,
             coupled,
         };
-        for ((value, treatment), moments) in params.each().zip(&mut self.moments) {
-            let decay = if treatment.decays { weight_decay as f32 } else { 0.0 };
-            let rate = step.rate * treatment.factor;
-            D::adamw(&AdamStep { decay, rate, ..step.clone() }, gradients, value, moments)?;
-        }
-        Ok(())
+        let updates = params.each().zip(&mut self.moments).map(|((parameter, treatment), moments)| Update {
+            rate: rate as f32 * treatment.factor,
+            decay: if treatment.decays { weight_decay as f32 } else { 0.0 },
+            parameter,
+            moments: moments.each_mut(),
+        });
+        D::adamw(&step, gradients, updates.collect())
     }
 }
 
@@ -96,10 +103,8 @@ pub(super) fn clipping<D: NnDevice>(
     gradients: &mut Gradients<f32, D>,
     max_norm: f64,
 ) -> Result<Option<f32>, TensorError> {
-    let mut square = 0.0;
-    for (value, _) in params.all() {
-        square += D::squared_norm(gradients, value)?;
-    }
+    let parameters: Vec<_> = params.all().map(|(value, _)| value).collect();
+    let square = D::squared_norm(gradients, &parameters)?;
     Ok(square.is_finite().then(|| (max_norm / square.sqrt().max(max_norm)) as f32))
 }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::optim::clipping;
-use super::{AdamW, Matrix, NnDevice, Params, TensorError};
+use super::{AdamW, Matrix, NnDevice, Params, TensorError, Update};
 
 /// Settings of [`Sgd`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,19 +28,15 @@ impl Default for SgdSettings {
     }
 }
 
-/// The numbers of one step of [`Sgd`], the same for all parameters but for `rate` and `decay`.
+/// The numbers of one step of [`Sgd`], the same for all parameters.
 #[derive(Clone, Debug)]
 pub struct SgdStep {
-    /// Learning rate.
-    pub rate: f32,
     /// Factor of the gradients, from clipping.
     pub scale: f32,
     /// Share of the last change that goes on.
     pub momentum: f32,
     /// Whether the momentum is followed first.
     pub nesterov: bool,
-    /// Weight decay of this parameter.
-    pub decay: f32,
 }
 
 /// The optimizer, with one moment for each parameter of one store. The moment is a sum of gradients, not of changes, as in
@@ -70,12 +66,13 @@ impl<D: NnDevice> Sgd<D> {
         let SgdSettings { momentum, nesterov, weight_decay, max_norm } = self.settings;
         let Some(scale) = clipping(params, gradients, max_norm)? else { return Ok(()) };
         self.steps = self.steps.saturating_add(1);
-        let step = SgdStep { rate: rate as f32, scale, momentum: momentum as f32, nesterov, decay: 0.0 };
-        for ((value, treatment), moment) in params.each().zip(&mut self.moments) {
-            let decay = if treatment.decays { weight_decay as f32 } else { 0.0 };
-            D::sgd(&SgdStep { decay, rate: step.rate * treatment.factor, ..step.clone() }, gradients, value, moment)?;
-        }
-        Ok(())
+        let updates = params.each().zip(&mut self.moments).map(|((parameter, treatment), moment)| Update {
+            rate: rate as f32 * treatment.factor,
+            decay: if treatment.decays { weight_decay as f32 } else { 0.0 },
+            parameter,
+            moments: [moment],
+        });
+        D::sgd(&SgdStep { scale, momentum: momentum as f32, nesterov }, gradients, updates.collect())
     }
 }
 

@@ -314,22 +314,28 @@ fn the_step_of_the_kernel_is_that_of_the_composition() {
 
 fn the_steps_agree(flag: bool) {
     let [betas, corrections] = [[0.9, 0.99], [2.0, 3.0]];
-    let step = AdamStep { rate: 0.1, scale: 0.5, betas, corrections, epsilon: 1e-8, decay: 0.2, coupled: flag };
-    let descent = SgdStep { rate: 0.1, scale: 0.5, momentum: 0.9, nesterov: flag, decay: 0.2 };
+    let step = AdamStep { scale: 0.5, betas, corrections, epsilon: 1e-8, coupled: flag };
+    let descent = SgdStep { scale: 0.5, momentum: 0.9, nesterov: flag };
     let (mut a, moments) = (random(3, 5, 1), [random(3, 5, 2), random(3, 5, 3)]);
     let moments = moments.map(|moment| moment.square());
     let (mut b, mut of_a, mut of_b) = (a.clone(), moments.clone(), moments);
     let mut gradients = backward(weighed(record(a.clone()))).unwrap();
-    close(&[Cpu::squared_norm(&mut gradients, &a).unwrap() as f32], &[compose::squared_norm(&mut gradients, &a).unwrap() as f32]);
-    Cpu::adamw(&step, &mut gradients, &mut a, &mut of_a).unwrap();
-    compose::adamw(&step, &mut gradients, &mut b, &mut of_b).unwrap();
+    close(
+        &[Cpu::squared_norm(&mut gradients, &[&a]).unwrap() as f32],
+        &[compose::squared_norm(&mut gradients, &[&a]).unwrap() as f32],
+    );
+    fn update<'a, const M: usize>(parameter: &'a mut Matrix<Cpu>, moments: [&'a mut Matrix<Cpu>; M]) -> Vec<Update<'a, Cpu, M>> {
+        vec![Update { rate: 0.1, decay: 0.2, parameter, moments }]
+    }
+    Cpu::adamw(&step, &mut gradients, update(&mut a, of_a.each_mut())).unwrap();
+    compose::adamw(&step, &mut gradients, update(&mut b, of_b.each_mut())).unwrap();
     close(&values(&a), &values(&b));
     close(&values(&of_a[1]), &values(&of_b[1]));
     let (mut a, mut gradients) = (random(3, 5, 1), backward(weighed(record(random(3, 5, 1)))).unwrap());
     gradients.get_or_alloc_mut(&a).unwrap().copy_from_slice(&values(&random(3, 5, 4)));
     let (mut b, mut of_a, mut of_b) = (a.clone(), random(3, 5, 2), random(3, 5, 2));
-    Cpu::sgd(&descent, &mut gradients, &mut a, &mut of_a).unwrap();
-    compose::sgd(&descent, &mut gradients, &mut b, &mut of_b).unwrap();
+    Cpu::sgd(&descent, &mut gradients, update(&mut a, [&mut of_a])).unwrap();
+    compose::sgd(&descent, &mut gradients, update(&mut b, [&mut of_b])).unwrap();
     close(&values(&a), &values(&b));
     close(&values(&of_a), &values(&of_b));
     assert_ne!(values(&a), values(&random(3, 5, 1)));

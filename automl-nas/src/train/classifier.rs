@@ -177,7 +177,7 @@ impl<D: ImageDevice> Classifier<D> {
         let mut gradients = pass.recorder.backward(&whole)?;
         let rate = self.rate(share);
         self.stepper.step(self.weights.params_mut(), &mut gradients, rate)?;
-        self.weights.track(&pass.seen);
+        self.weights.track(&pass.seen)?;
         Ok(loss)
     }
 

@@ -10,7 +10,8 @@ use automl_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::classifier::{Classifier, TrainError};
+use super::classifier::TrainError;
+use super::device::{Device, Trainee};
 use super::language::{Language, LanguageModel, nodes};
 use super::price::price_of_text;
 use super::{Pools, Recipe, price};
@@ -18,7 +19,6 @@ use crate::NaoRnn;
 use crate::cells::Renas;
 use crate::images::{ImageData, Images, Normalizer, Rows, Split};
 use crate::network::{Design, Plan, plan};
-use crate::tensor::Cpu;
 use crate::text::{Corpus, TextData};
 
 /// Builds the network of a candidate and trains it, on images or on text.
@@ -46,6 +46,8 @@ pub struct Train {
     pub recipe: Recipe,
     /// Whose seed a training has; default `same`.
     pub seeds: Seeds,
+    /// Where networks on images are trained; default `cpu`. Recurrent cells are trained on the processor.
+    pub device: Device,
 }
 
 /// Whose seed a training has.
@@ -97,6 +99,7 @@ impl TrainEvaluator {
     pub fn new(config: &Train, workers: usize) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         config.recipe.check(&format!("{PLACE}.recipe"))?;
         config.language.check(&format!("{PLACE}.language"))?;
+        config.device.check(&format!("{PLACE}.device"))?;
         let data = match (&config.images, &config.text) {
             (Some(images), None) => {
                 let Split { training, validation } = images.read()?;
@@ -132,13 +135,13 @@ impl TrainEvaluator {
         &self,
         cx: &mut dyn EvalContext,
         mut figures: BTreeMap<String, f64>,
-        mut epoch: impl FnMut(&Cancel) -> Result<[f64; 3], TrainError> + Send,
+        mut epoch: impl FnMut(&Cancel) -> Result<[f64; 3], TrainError>,
     ) -> Result<Evaluation, Stop> {
         let (objective, recipe, cancel) = (self.objective(), &self.config.recipe, cx.cancel().clone());
         let mut best: Option<(f64, usize)> = None;
         let (mut done, mut last) = (0, [f64::NAN; 3]);
         while done < recipe.epochs_at(cx.fidelity()) {
-            last = self.pools.on(|| epoch(&cancel))?;
+            last = epoch(&cancel)?;
             done += 1;
             let loss = objective.loss(last[0]);
             if !loss.is_finite() {
@@ -183,21 +186,22 @@ impl Evaluator for TrainEvaluator {
             Data::Images { training, validation, normalizer } => {
                 let plan = self.plan(genotype, training).map_err(infeasible)?;
                 let size = plan.size();
-                let mut classifier = Classifier::new(plan, Cpu::default(), recipe, epochs, seed)?;
+                let mut trainee = Trainee::new(self.config.device, plan, recipe, epochs, seed)?;
                 let (training, validation) = (Rows::new(training, normalizer), Rows::new(validation, normalizer));
                 self.run(cx, sizes([size.parameters, size.flops]), |cancel| {
-                    let loss = classifier.epoch(&training, cancel)?;
-                    let figures = classifier.judge(&validation, cancel)?;
-                    Ok([figures.accuracy, loss, figures.loss])
+                    let (loss, figures) = trainee.epoch(&self.pools, &training, Some(&validation), cancel)?;
+                    Ok(figures.map_or([f64::NAN; 3], |figures| [figures.accuracy, loss, figures.loss]))
                 })
             }
             Data::Text(corpus) => {
                 let (language, words) = (&self.config.language, corpus.vocabulary.len());
                 let mut model = LanguageModel::new(genotype, language, words, recipe, epochs, seed).map_err(infeasible)?;
                 self.run(cx, sizes(language.size(genotype.nodes.len().saturating_sub(2), words)), |cancel| {
-                    let loss = model.epoch(&corpus.training, cancel)?;
-                    let validation = model.judge(&corpus.validation, cancel)?;
-                    Ok([validation.exp(), loss, validation])
+                    self.pools.on(|| {
+                        let loss = model.epoch(&corpus.training, cancel)?;
+                        let validation = model.judge(&corpus.validation, cancel)?;
+                        Ok([validation.exp(), loss, validation])
+                    })
                 })
             }
         }

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use automl_core::{Cancel, Error, Genotype, Stopwatch, serde_json};
 use serde::{Deserialize, Serialize};
 
-use super::classifier::{Classifier, Figures, TrainError};
+use super::classifier::Figures;
+use super::device::Trainee;
 use super::model::Model;
 use super::settings::Training;
 use super::{Pools, epoch_seed};
 use crate::images::{Images, Normalizer, Rows, Split};
 use crate::network::plan;
-use crate::tensor::{Cpu, checkpoint};
 
 type Problem = Box<dyn std::error::Error + Send + Sync>;
 
@@ -94,7 +94,7 @@ pub struct FinalTraining {
     rows: Images,
     validation: Option<Images>,
     normalizer: Normalizer,
-    classifier: Classifier<Cpu>,
+    trainee: Trainee,
     history: Vec<Epoch>,
     pools: Pools,
 }
@@ -145,8 +145,8 @@ impl FinalTraining {
         if !path.is_file() {
             return Ok(opened);
         }
-        let classifier = &mut opened.classifier;
-        let progress = checkpoint::load(&path, classifier.weights.params_mut(), Some(&mut classifier.stepper))?;
+        let trainee = &mut opened.trainee;
+        let progress = trainee.load(&path)?;
         let broken = |error: serde_json::Error| Error::config(path.display().to_string(), format!("does not read: {error}"));
         let progress: Progress = serde_json::from_str(&progress).map_err(broken)?;
         let most = opened.about.training.recipe.epochs;
@@ -154,21 +154,22 @@ impl FinalTraining {
             let problem = format!("tells of {} of {} epochs, of {most} at most", progress.history.len(), progress.epochs);
             return Err(Error::config(path.display().to_string(), problem).into());
         }
-        classifier.done = progress.history.len();
-        classifier.set_epochs(progress.epochs);
+        trainee.set_done(progress.history.len());
+        trainee.set_epochs(progress.epochs);
         opened.history = progress.history;
         Ok(opened)
     }
 
     fn of(dir: &Path, about: About) -> Result<Self, Problem> {
-        let Training { images, network, recipe } = &about.training;
+        let Training { images, network, recipe, device } = &about.training;
         recipe.check("final.recipe")?;
+        device.check("final.device")?;
         let Split { training, validation } = images.read()?;
         let normalizer = Normalizer::of(&training);
         let plan = plan(&about.genotype, network, training.shape, training.classes.len(), recipe.auxiliary > 0.0)?;
-        let classifier = Classifier::new(plan, Cpu::default(), recipe, recipe.epochs, epoch_seed(about.seed))?;
+        let trainee = Trainee::new(*device, plan, recipe, recipe.epochs, epoch_seed(about.seed))?;
         let (dir, pools) = (dir.to_owned(), Pools::new(1)?);
-        Ok(Self { dir, about, rows: training, validation, normalizer, classifier, history: Vec::new(), pools })
+        Ok(Self { dir, about, rows: training, validation, normalizer, trainee, history: Vec::new(), pools })
     }
 
     /// What is trained.
@@ -183,12 +184,12 @@ impl FinalTraining {
 
     /// How many epochs there are to be.
     pub fn epochs(&self) -> usize {
-        self.classifier.epochs()
+        self.trainee.epochs()
     }
 
     /// Sets how many epochs there are to be, at most as many as the recipe says: what is left of the schedule shrinks.
     pub fn set_epochs(&mut self, epochs: usize) {
-        self.classifier.set_epochs(epochs.min(self.about.training.recipe.epochs));
+        self.trainee.set_epochs(epochs.min(self.about.training.recipe.epochs));
     }
 
     /// Whether nothing is left to train.
@@ -208,22 +209,17 @@ impl FinalTraining {
     /// Trains for an epoch and keeps what it gave.
     ///
     /// # Errors
-    /// [`TrainError`], [`checkpoint::CheckpointError`]; the directory then stands where it stood before the epoch.
+    /// [`super::TrainError`], [`CheckpointError`](crate::tensor::checkpoint::CheckpointError); the directory then stands where it stood before the epoch.
     pub fn epoch(&mut self, cancel: &Cancel) -> Result<&Epoch, Problem> {
         let watch = Stopwatch::start();
-        let learning_rate = self.classifier.rate(0.0);
+        let learning_rate = self.trainee.rate(0.0);
         let rows = Rows::new(&self.rows, &self.normalizer);
         let validation = self.validation.as_ref().map(|images| Rows::new(images, &self.normalizer));
-        let classifier = &mut self.classifier;
-        let (loss, figures) = self.pools.on(|| {
-            let loss = classifier.epoch(&rows, cancel)?;
-            let figures = validation.map(|rows| classifier.judge(&rows, cancel)).transpose()?;
-            Ok::<_, TrainError>((loss, figures))
-        })?;
+        let (loss, figures) = self.trainee.epoch(&self.pools, &rows, validation.as_ref(), cancel)?;
         let before = self.best();
         self.history.push(Epoch {
-            epoch: self.classifier.done(),
-            epochs: self.classifier.epochs(),
+            epoch: self.trainee.done(),
+            epochs: self.trainee.epochs(),
             learning_rate,
             training_loss: loss,
             validation_accuracy: figures.map(|figures| figures.accuracy),
@@ -233,7 +229,7 @@ impl FinalTraining {
         if self.best().is_none() || self.best() != before {
             let names = &self.rows.classes;
             let normalizer = &self.normalizer;
-            Model::write(&self.dir.join(MODEL), &self.about, names, normalizer, &self.classifier)?;
+            Model::write(&self.dir.join(MODEL), &self.about, names, normalizer, &self.trainee)?;
         }
         self.save()?;
         self.history.last().ok_or_else(|| "an epoch left no trace".into())
@@ -242,8 +238,7 @@ impl FinalTraining {
     fn save(&self) -> Result<(), Problem> {
         let progress = Progress { epochs: self.epochs(), history: self.history.clone() };
         let progress = serde_json::to_string(&progress)?;
-        let Classifier { weights, stepper, .. } = &self.classifier;
-        checkpoint::save(&self.dir.join(CHECKPOINT), weights.params(), Some(stepper), &progress)?;
+        self.trainee.save(&self.dir.join(CHECKPOINT), true, &progress)?;
         let mut lines = String::new();
         for epoch in &self.history {
             lines += &serde_json::to_string(epoch)?;

@@ -6,6 +6,7 @@
 //!   settings.
 
 mod classifier;
+mod device;
 mod evaluator;
 mod finish;
 mod language;
@@ -18,6 +19,7 @@ mod settings;
 mod tests;
 
 pub use classifier::{Classifier, Figures, TrainError, judge};
+pub use device::Device;
 pub use evaluator::{Seeds, Train, TrainEvaluator};
 pub use finish::{About, Epoch, FinalTraining, MODEL, Tested};
 pub use language::{Language, LanguageModel};

@@ -7,7 +7,8 @@ use automl_core::{Cancel, Error, Genotype, Stopwatch, serde_json};
 use rayon::ThreadPoolBuilder;
 use serde::{Deserialize, Serialize};
 
-use super::classifier::{Classifier, Figures, TrainError, judge};
+use super::classifier::{Figures, TrainError, judge};
+use super::device::Trainee;
 use super::finish::About;
 use crate::images::{Images, Normalizer, Rows, Shape};
 use crate::network::{Design, Network, Pass, Weights, plan};
@@ -44,9 +45,9 @@ impl Model {
         about: &About,
         classes: &[String],
         normalizer: &Normalizer,
-        classifier: &Classifier<Cpu>,
+        trainee: &Trainee,
     ) -> Result<(), Problem> {
-        let plan = classifier.network().plan();
+        let plan = trainee.plan();
         let Shape { channels, height, width } = plan.input();
         let card = Card {
             genotype: about.genotype.clone(),
@@ -58,7 +59,7 @@ impl Model {
             auxiliary: plan.has_auxiliary(),
         };
         let card = serde_json::to_string(&card)?;
-        Ok(checkpoint::save(path, classifier.weights().params(), None, &card)?)
+        Ok(trainee.save(path, false, &card)?)
     }
 
     /// Reads a model.

@@ -5,7 +5,7 @@ use automl_core::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::Recipe;
+use super::{Device, Recipe};
 use crate::images::ImageData;
 use crate::network::Design;
 
@@ -19,6 +19,8 @@ pub struct Training {
     pub network: Design,
     /// How it is trained.
     pub recipe: Recipe,
+    /// Where it is trained.
+    pub device: Device,
 }
 
 /// The section `final` of a config: how the best candidate is trained to the end. What it leaves out is as in the search, but all
@@ -37,11 +39,14 @@ pub struct Final {
     /// Settings of the training.
     #[serde(deserialize_with = "part::<_, Recipe>", skip_serializing_if = "Map::is_empty")]
     pub recipe: Map<String, Value>,
+    /// Where it is trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
 }
 
 impl Default for Final {
     fn default() -> Self {
-        Self { time_share: 0.4, images: Map::new(), network: Map::new(), recipe: Map::new() }
+        Self { time_share: 0.4, images: Map::new(), network: Map::new(), recipe: Map::new(), device: None }
     }
 }
 
@@ -53,8 +58,8 @@ fn part<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> std:
 }
 
 impl Final {
-    /// The settings of the final training after a search by an evaluator, as the config writes it: its fields `images`, `network` and
-    /// `recipe` count, if it has them.
+    /// The settings of the final training after a search by an evaluator, as the config writes it: its fields `images`, `network`,
+    /// `recipe` and `device` count, if it has them.
     ///
     /// # Errors
     /// [`Error::Config`] where no images are named.
@@ -76,6 +81,11 @@ impl Final {
             images: serde_json::from_value(below("images", &images)).map_err(read)?,
             network: serde_json::from_value(below("network", &self.network)).map_err(read)?,
             recipe: serde_json::from_value(below("recipe", &self.recipe)).map_err(read)?,
+            device: match (self.device, evaluator.get("device")) {
+                (Some(device), _) => device,
+                (None, Some(device)) => serde_json::from_value(device.clone()).map_err(read)?,
+                (None, None) => Device::default(),
+            },
         };
         let named = |fields: &Map<String, Value>| fields.contains_key("folder");
         if !named(&self.images) && !evaluator.get("images").and_then(Value::as_object).is_some_and(named) {
@@ -112,6 +122,7 @@ mod tests {
     fn what_is_left_out_is_as_in_the_search() {
         let evaluator = json!({
             "type": "train",
+            "device": "cuda",
             "images": { "folder": "here", "rows": 500, "validation": 0.2, "seed": 3 },
             "network": { "cells": 1, "channels": 4 },
             "recipe": { "epochs": 2, "augment": { "flip": true, "crop": 4 }, "schedule": { "shape": { "type": "constant" } } },
@@ -121,11 +132,12 @@ mod tests {
             "recipe": { "epochs": 9, "augment": { "crop": 2 }, "schedule": { "shape": { "type": "cosine" } } },
         }))
         .unwrap();
-        let Training { images, network, recipe } = last.over(&evaluator).unwrap();
+        let Training { images, network, recipe, device } = last.over(&evaluator).unwrap();
         assert_eq!((images.rows, images.validation, images.seed), (0, 0.0, 3));
         assert_eq!((network.cells, network.channels), (Some(2), Some(4)));
         assert_eq!((recipe.epochs, recipe.augment.crop, recipe.augment.flip), (9, 2, true));
         assert_eq!(recipe.schedule, crate::tensor::Schedule::default());
+        assert_eq!(device, Device::Cuda);
         let kept: Final = serde_json::from_value(json!({ "images": { "validation": 0.1 } })).unwrap();
         assert_eq!(kept.over(&evaluator).unwrap().images.validation, 0.1);
     }

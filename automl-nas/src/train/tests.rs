@@ -167,7 +167,7 @@ fn about(folder: &Path, validation: f64) -> About {
     let Train { images, network, recipe, .. } = config(folder);
     let images = ImageData { validation, ..images.unwrap() };
     let recipe = Recipe { augment: Augment { crop: 1, flip: true, cutout: 0 }, drop_path: 0.1, auxiliary: 0.4, ..recipe };
-    About { genotype: candidate(), training: Training { images, network, recipe }, seed: 5 }
+    About { genotype: candidate(), training: Training { images, network, recipe, device: Device::Cpu }, seed: 5 }
 }
 
 #[test]

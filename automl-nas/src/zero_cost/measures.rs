@@ -230,7 +230,9 @@ impl Probe<'_> {
         let ((first, seen), (second, _)) = (features(plain)?, features(noisy)?);
         let moved: f64 = first.iter().zip(&second).map(|(a, b)| f64::from(a - b).abs()).sum::<f64>() / count as f64;
         let scales = seen.iter().map(|(_, batch)| {
-            let variance = batch.variance.iter().map(|&v| f64::from(v)).sum::<f64>() / batch.variance.len().max(1) as f64;
+            let moments = values(&batch.moments);
+            let variances = &moments[moments.len() / 2..];
+            let variance = variances.iter().map(|&v| f64::from(v)).sum::<f64>() / variances.len().max(1) as f64;
             (variance.sqrt() + EPSILON).ln()
         });
         Ok(moved.ln() + scales.sum::<f64>())

@@ -125,7 +125,7 @@ pub(super) fn batch_norm<D: NnDevice>(
     affine: [Option<&Matrix<D>>; 2],
     stats: Stats<'_>,
     relu: bool,
-) -> Result<(Image<D>, Option<BatchStats>), TensorError> {
+) -> Result<(Image<D>, Option<BatchStats<D>>), TensorError> {
     let [batch, channels, height, width] = x.shape();
     let [gain, shift] = affine_of(affine, channels)?;
     let given = given_stats(&stats, channels)?;
@@ -151,7 +151,7 @@ pub(super) fn batch_norm<D: NnDevice>(
                 let centred = still.try_add(mean.clone().try_negate()?.try_broadcast_like::<_, Axis<1>>(&shape)?)?;
                 let square: Tensor<Row, f32, D> = centred.try_square()?.try_sum::<_, Axis<1>>()?;
                 let variance = square.try_mul(1.0 / count.saturating_sub(1).max(1) as f32)?;
-                found = Some(BatchStats { mean: values(&mean), variance: values(&variance) });
+                found = Some([mean, variance]);
                 x.try_normalize::<Axis<1>>(EPSILON)?
             }
         };
@@ -174,7 +174,11 @@ pub(super) fn batch_norm<D: NnDevice>(
         let x: Taped<Shape4, D> = x.try_permute::<_, Axes4<1, 0, 2, 3>>()?;
         contiguous(x)
     })?;
-    Ok((out, found))
+    let stats = found.map(|parts| {
+        let moments = matrix(&device, 2, channels, parts.iter().flat_map(values).collect())?;
+        Ok::<_, TensorError>(BatchStats { moments })
+    });
+    Ok((out, stats.transpose()?))
 }
 
 /// The gain and the shift of a normalisation, if they are 1 × channels.

@@ -68,7 +68,7 @@ pub trait ImageDevice: NnDevice {
         shift: Option<&Matrix<Self>>,
         stats: Stats<'_>,
         relu: bool,
-    ) -> Result<(Image<Self>, Option<BatchStats>), TensorError> {
+    ) -> Result<(Image<Self>, Option<BatchStats<Self>>), TensorError> {
         compose::batch_norm(r, x, [gain, shift], stats, relu)
     }
 
@@ -158,9 +158,6 @@ pub trait ImageDevice: NnDevice {
     }
 }
 
-#[cfg(feature = "cuda")]
-impl ImageDevice for dfdx::tensor::Cuda {}
-
 impl ImageDevice for Cpu {
     fn conv(r: &mut Recorder<Cpu>, x: &Image<Cpu>, weight: &Matrix<Cpu>, spec: &ConvSpec) -> Result<Image<Cpu>, TensorError> {
         kernels::conv(r, x, weight, spec, false)
@@ -194,7 +191,7 @@ impl ImageDevice for Cpu {
         shift: Option<&Matrix<Cpu>>,
         stats: Stats<'_>,
         relu: bool,
-    ) -> Result<(Image<Cpu>, Option<BatchStats>), TensorError> {
+    ) -> Result<(Image<Cpu>, Option<BatchStats<Self>>), TensorError> {
         kernels::batch_norm(r, x, [gain, shift], stats, relu)
     }
 

@@ -9,7 +9,11 @@
 //! convolution that reads it computes none. On the processor, gradients of images wait in a slot of the image until the
 //! operation that made the image takes them, so a gradient that has one source is moved and never added to zeros.
 
+#[cfg(test)]
+mod checks;
 mod compose;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod device;
 mod kernels;
 #[cfg(test)]
@@ -23,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dfdx::shapes::HasShape;
 use dfdx::tensor::{NoneTape, Tensor};
 
-use super::{NnDevice, TensorError};
+use super::{Matrix, NnDevice, TensorError};
 pub use device::ImageDevice;
 pub use recorder::Recorder;
 
@@ -157,13 +161,12 @@ pub enum Stats<'a> {
     },
 }
 
-/// Mean and variance of each channel of a batch.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BatchStats {
-    /// A number a channel.
-    pub mean: Vec<f32>,
-    /// A number a channel; unbiased, as running statistics take it.
-    pub variance: Vec<f32>,
+/// Mean and variance of each channel of a batch. They stay where they were computed until somebody reads them, since a card would have
+/// to be waited for.
+#[derive(Clone, Debug)]
+pub struct BatchStats<D: NnDevice> {
+    /// A row of means, and one of variances; unbiased, as running statistics take them.
+    pub moments: Matrix<D>,
 }
 
 /// The sizes of a convolution or of pooling, checked.

@@ -1,7 +1,7 @@
 //! The tape of a whole forward pass.
 
 use dfdx::shapes::Shape;
-use dfdx::tensor::{Cpu, CpuError, Gradients, OwnedTape, PutTape, SplitTape, Tape, Tensor};
+use dfdx::tensor::{Gradients, OwnedTape, PutTape, SplitTape, Tape, Tensor};
 use dfdx::tensor_ops::{Backward, TryAdd, TryMul};
 
 use crate::tensor::{Linear, Matrix, NnDevice, Scalar, TensorError};
@@ -38,6 +38,13 @@ impl<D: NnDevice> Recorder<D> {
     pub fn backward(self, loss: &Scalar<D>) -> Result<Gradients<f32, D>, TensorError> {
         let tape = self.tape.ok_or_else(|| TensorError::of("nothing was recorded: use `Recorder::on`"))?;
         loss.clone().put_tape(tape).try_backward().map_err(TensorError::of)
+    }
+
+    /// Adds a step of the way back, if there is one.
+    pub(super) fn push(&mut self, step: impl FnOnce(&mut Gradients<f32, D>) -> Result<(), D::Err> + 'static) {
+        if let Some(tape) = &mut self.tape {
+            tape.add_backward_op(step);
+        }
     }
 
     /// An operation that is written for tensors with tapes, such as those of `sequence`.
@@ -96,14 +103,5 @@ impl<D: NnDevice> Recorder<D> {
             });
         }
         sum.ok_or_else(|| TensorError::of("a sum of no losses"))
-    }
-}
-
-impl Recorder<Cpu> {
-    /// Adds a step of the way back, if there is one.
-    pub(super) fn push(&mut self, step: impl FnOnce(&mut Gradients<f32, Cpu>) -> Result<(), CpuError> + 'static) {
-        if let Some(tape) = &mut self.tape {
-            tape.add_backward_op(step);
-        }
     }
 }

@@ -8,7 +8,7 @@ use crate::tensor::cpu::sum;
 use crate::tensor::image::compose::{affine_of, given_stats};
 use crate::tensor::image::{BatchStats, Image, Recorder, Stats};
 use crate::tensor::lend::lend;
-use crate::tensor::{EPSILON, Matrix, TensorError};
+use crate::tensor::{EPSILON, Matrix, TensorError, matrix};
 
 /// See [`crate::tensor::image::ImageDevice::batch_norm`].
 pub(in crate::tensor::image) fn batch_norm(
@@ -17,7 +17,7 @@ pub(in crate::tensor::image) fn batch_norm(
     affine: [Option<&Matrix<Cpu>>; 2],
     stats: Stats<'_>,
     relu: bool,
-) -> Result<(Image<Cpu>, Option<BatchStats>), TensorError> {
+) -> Result<(Image<Cpu>, Option<BatchStats<Cpu>>), TensorError> {
     let [batch, channels, height, width] = x.shape();
     let affine = affine_of(affine, channels)?;
     let given = given_stats(&stats, channels)?;
@@ -46,8 +46,10 @@ pub(in crate::tensor::image) fn batch_norm(
     });
     let found = from_batch.then(|| {
         let unbiased = count as f32 / count.saturating_sub(1).max(1) as f32;
-        BatchStats { mean: mean.clone(), variance: variance.iter().map(|variance| variance * unbiased).collect() }
+        let moments = mean.iter().copied().chain(variance.iter().map(|variance| variance * unbiased)).collect();
+        Ok::<_, TensorError>(BatchStats { moments: matrix(x.device(), 2, channels, moments)? })
     });
+    let found = found.transpose()?;
     let learns = affine.iter().any(Option::is_some);
     let out = made(r, x, x.shape(), out, learns || x.slot.is_some())?;
     if let Some(of) = out.slot.clone() {
