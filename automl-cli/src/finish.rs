@@ -38,14 +38,23 @@ impl Trained {
         let [done, all] = self.epochs;
         let epochs = if done == all { output::count(done, "epoch") } else { format!("{done} of {all} epochs") };
         match self.tested {
-            Some(tested) => format!(
-                "accuracy {:.4} on {} after {epochs}; {} parameters, {:.1} million multiply-adds, {:.2} ms an image by itself",
-                tested.accuracy,
-                output::count(tested.rows, "image"),
-                tested.parameters,
-                tested.flops as f64 / 1e6,
-                1e3 * tested.latency,
-            ),
+            Some(tested) => {
+                let size = format!("{} parameters, {:.1} million multiply-adds", tested.parameters, tested.flops as f64 / 1e6);
+                match (tested.perplexity, tested.accuracy) {
+                    (Some(perplexity), _) => {
+                        format!(
+                            "perplexity {perplexity:.2} on {} after {epochs}; {size} a token",
+                            output::count(tested.rows, "token")
+                        )
+                    }
+                    (None, accuracy) => format!(
+                        "accuracy {:.4} on {} after {epochs}; {size}, {:.2} ms an image by itself",
+                        accuracy.unwrap_or(f64::NAN),
+                        output::count(tested.rows, "image"),
+                        1e3 * tested.latency.unwrap_or(f64::NAN),
+                    ),
+                }
+            }
             None => format!("not done: interrupted after {epochs}; `automl resume {}` goes on", self.dir.display()),
         }
     }
@@ -127,9 +136,13 @@ pub fn drive(
 }
 
 fn line(epoch: &Epoch) -> String {
-    let accuracy = epoch.validation_accuracy.map(|accuracy| format!("  accuracy {accuracy:.4}")).unwrap_or_default();
+    let validation = match (epoch.validation_accuracy, epoch.validation_loss) {
+        (Some(accuracy), _) => format!("  accuracy {accuracy:.4}"),
+        (None, Some(loss)) => format!("  perplexity {:.2}", loss.exp()),
+        (None, None) => String::new(),
+    };
     format!(
-        "epoch {}/{}  loss {:.4}{accuracy}  learning rate {:.2e}  {:.1} s",
+        "epoch {}/{}  loss {:.4}{validation}  learning rate {:.2e}  {:.1} s",
         epoch.epoch, epoch.epochs, epoch.training_loss, epoch.learning_rate, epoch.seconds
     )
 }

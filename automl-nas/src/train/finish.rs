@@ -1,8 +1,8 @@
 //! The final training of a candidate: epoch by epoch, with a checkpoint after each, the whole history, and a model at the end.
 //!
 //! A directory holds it: `training.json` says what is trained, `checkpoint.safetensors` where the training stands, `history.jsonl`
-//! what each epoch gave, one JSON object a line, and `model.safetensors` the weights: those of the best epoch on the validation rows,
-//! where there are some, else those of the last one. Every file is written whole or not at all. The checkpoint holds the history,
+//! what each epoch gave, one JSON object a line, and `model.safetensors` the weights: those of the best epoch on what validates,
+//! where something does, else those of the last one. Every file is written whole or not at all. The checkpoint holds the history,
 //! too, so a killed training goes on to the bit from its last epoch. Whoever drives it owns the clock.
 
 use std::fs;
@@ -11,13 +11,9 @@ use std::path::{Path, PathBuf};
 use automl_core::{Cancel, Error, Genotype, Stopwatch, serde_json};
 use serde::{Deserialize, Serialize};
 
-use super::classifier::Figures;
-use super::device::Trainee;
-use super::model::Model;
+use super::Pools;
 use super::settings::Training;
-use super::{Pools, epoch_seed};
-use crate::images::{Images, Normalizer, Rows, Split};
-use crate::network::plan;
+use super::work::Work;
 
 type Problem = Box<dyn std::error::Error + Send + Sync>;
 
@@ -73,17 +69,22 @@ struct Progress {
 /// What the test says of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Tested {
-    /// Share of the test rows whose class is right, and their mean loss.
-    pub accuracy: f64,
-    /// Their mean loss.
+    /// Share of the test images whose class is right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// Perplexity of the test text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub perplexity: Option<f64>,
+    /// The mean loss of an image, or of a token.
     pub loss: f64,
-    /// How many they are.
+    /// Images or tokens.
     pub rows: usize,
     /// Measured seconds for an image by itself, on one thread.
-    pub latency: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<f64>,
     /// Parameters of the network.
     pub parameters: u64,
-    /// Its multiply-adds for an image.
+    /// Its multiply-adds for an image, or for a token.
     pub flops: u64,
 }
 
@@ -91,10 +92,7 @@ pub struct Tested {
 pub struct FinalTraining {
     dir: PathBuf,
     about: About,
-    rows: Images,
-    validation: Option<Images>,
-    normalizer: Normalizer,
-    trainee: Trainee,
+    work: Work,
     history: Vec<Epoch>,
     pools: Pools,
 }
@@ -145,8 +143,8 @@ impl FinalTraining {
         if !path.is_file() {
             return Ok(opened);
         }
-        let trainee = &mut opened.trainee;
-        let progress = trainee.load(&path)?;
+        let work = &mut opened.work;
+        let progress = work.load(&path)?;
         let broken = |error: serde_json::Error| Error::config(path.display().to_string(), format!("does not read: {error}"));
         let progress: Progress = serde_json::from_str(&progress).map_err(broken)?;
         let most = opened.about.training.recipe.epochs;
@@ -154,22 +152,15 @@ impl FinalTraining {
             let problem = format!("tells of {} of {} epochs, of {most} at most", progress.history.len(), progress.epochs);
             return Err(Error::config(path.display().to_string(), problem).into());
         }
-        trainee.set_done(progress.history.len());
-        trainee.set_epochs(progress.epochs);
+        work.set_done(progress.history.len());
+        work.set_epochs(progress.epochs);
         opened.history = progress.history;
         Ok(opened)
     }
 
     fn of(dir: &Path, about: About) -> Result<Self, Problem> {
-        let Training { images, network, recipe, device } = &about.training;
-        recipe.check("final.recipe")?;
-        device.check("final.device")?;
-        let Split { training, validation } = images.read()?;
-        let normalizer = Normalizer::of(&training);
-        let plan = plan(&about.genotype, network, training.shape, training.classes.len(), recipe.auxiliary > 0.0)?;
-        let trainee = Trainee::new(*device, plan, recipe, recipe.epochs, epoch_seed(about.seed))?;
-        let (dir, pools) = (dir.to_owned(), Pools::new(1)?);
-        Ok(Self { dir, about, rows: training, validation, normalizer, trainee, history: Vec::new(), pools })
+        let work = Work::new(&about)?;
+        Ok(Self { dir: dir.to_owned(), about, work, history: Vec::new(), pools: Pools::new(1)? })
     }
 
     /// What is trained.
@@ -184,12 +175,12 @@ impl FinalTraining {
 
     /// How many epochs there are to be.
     pub fn epochs(&self) -> usize {
-        self.trainee.epochs()
+        self.work.epochs()
     }
 
     /// Sets how many epochs there are to be, at most as many as the recipe says: what is left of the schedule shrinks.
     pub fn set_epochs(&mut self, epochs: usize) {
-        self.trainee.set_epochs(epochs.min(self.about.training.recipe.epochs));
+        self.work.set_epochs(epochs.min(self.about.training.recipe.epochs));
     }
 
     /// Whether nothing is left to train.
@@ -200,9 +191,12 @@ impl FinalTraining {
         self.history.len() >= self.epochs() || (patience > 0 && best > 0 && waited >= patience)
     }
 
-    /// The epoch of the best accuracy on the validation rows, and that accuracy.
+    /// The epoch that did best on what validates, and how well: its accuracy, or for a text the loss with a minus.
     pub fn best(&self) -> Option<(usize, f64)> {
-        let figures = self.history.iter().filter_map(|epoch| Some((epoch.epoch, epoch.validation_accuracy?)));
+        let figures = self.history.iter().filter_map(|epoch| {
+            let score = epoch.validation_accuracy.or(epoch.validation_loss.map(|loss| -loss));
+            Some((epoch.epoch, score?))
+        });
         figures.reduce(|best, other| if other.1 > best.1 { other } else { best })
     }
 
@@ -212,24 +206,20 @@ impl FinalTraining {
     /// [`super::TrainError`], [`CheckpointError`](crate::tensor::checkpoint::CheckpointError); the directory then stands where it stood before the epoch.
     pub fn epoch(&mut self, cancel: &Cancel) -> Result<&Epoch, Problem> {
         let watch = Stopwatch::start();
-        let learning_rate = self.trainee.rate(0.0);
-        let rows = Rows::new(&self.rows, &self.normalizer);
-        let validation = self.validation.as_ref().map(|images| Rows::new(images, &self.normalizer));
-        let (loss, figures) = self.trainee.epoch(&self.pools, &rows, validation.as_ref(), cancel)?;
+        let learning_rate = self.work.rate();
+        let gave = self.work.epoch(&self.pools, cancel)?;
         let before = self.best();
         self.history.push(Epoch {
-            epoch: self.trainee.done(),
-            epochs: self.trainee.epochs(),
+            epoch: self.work.done(),
+            epochs: self.work.epochs(),
             learning_rate,
-            training_loss: loss,
-            validation_accuracy: figures.map(|figures| figures.accuracy),
-            validation_loss: figures.map(|figures| figures.loss),
+            training_loss: gave.loss,
+            validation_accuracy: gave.validation_accuracy,
+            validation_loss: gave.validation_loss,
             seconds: watch.seconds(),
         });
         if self.best().is_none() || self.best() != before {
-            let names = &self.rows.classes;
-            let normalizer = &self.normalizer;
-            Model::write(&self.dir.join(MODEL), &self.about, names, normalizer, &self.trainee)?;
+            self.work.write(&self.dir.join(MODEL), &self.about)?;
         }
         self.save()?;
         self.history.last().ok_or_else(|| "an epoch left no trace".into())
@@ -238,7 +228,7 @@ impl FinalTraining {
     fn save(&self) -> Result<(), Problem> {
         let progress = Progress { epochs: self.epochs(), history: self.history.clone() };
         let progress = serde_json::to_string(&progress)?;
-        self.trainee.save(&self.dir.join(CHECKPOINT), true, &progress)?;
+        self.work.save(&self.dir.join(CHECKPOINT), &progress)?;
         let mut lines = String::new();
         for epoch in &self.history {
             lines += &serde_json::to_string(epoch)?;
@@ -252,12 +242,7 @@ impl FinalTraining {
     /// # Errors
     /// A model or a test set that cannot be read.
     pub fn test(&self, cancel: &Cancel) -> Result<Tested, Problem> {
-        let model = Model::load(&self.dir.join(MODEL))?;
-        let test = self.about.training.images.read_test()?;
-        let Figures { accuracy, loss } = self.pools.on(|| model.judge(&test, cancel))?;
-        let size = model.network().plan().size();
-        let latency = model.latency(&test)?;
-        Ok(Tested { accuracy, loss, rows: test.len(), latency, parameters: size.parameters, flops: size.flops })
+        self.work.test(&self.dir.join(MODEL), &self.about, &self.pools, cancel)
     }
 }
 

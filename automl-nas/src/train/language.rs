@@ -1,10 +1,13 @@
 //! Language models of recurrent cells: an embedding, the cell, a linear layer over the vocabulary.
 
+use std::fs;
+use std::path::Path;
+
 use automl_core::hash::StableHash;
 use automl_core::rand::{RngExt, SeedableRng};
 use automl_core::schemars::JsonSchema;
 use automl_core::study::seed_of;
-use automl_core::{Cancel, Error, Genotype, Result};
+use automl_core::{Cancel, Error, Genotype, Result, serde_json};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +17,11 @@ use crate::nao_rnn::ACTIVATIONS;
 use crate::tensor::image::Recorder;
 use crate::tensor::recurrent::{Tree, tree};
 use crate::tensor::{
-    Activation, Cpu, Linear, Matrix, NnDevice, Optimizer, ParamId, Params, Scalar, TensorError, matrix, sequence, soft_targets,
-    values,
+    Activation, Cpu, Linear, Matrix, NnDevice, Optimizer, ParamId, Params, Scalar, TensorError, checkpoint, matrix, sequence,
+    soft_targets, values,
 };
+
+type Problem = Box<dyn std::error::Error + Send + Sync>;
 
 /// The language model around a recurrent cell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -89,8 +94,8 @@ pub(super) fn nodes(genotype: &Genotype) -> Result<(Vec<Activation>, Vec<usize>)
 
 /// A language model in training.
 pub struct LanguageModel {
-    params: Params<Cpu>,
-    optimizer: Optimizer<Cpu>,
+    pub(super) params: Params<Cpu>,
+    pub(super) optimizer: Optimizer<Cpu>,
     activations: Vec<Activation>,
     reads: Vec<usize>,
     /// Embedding, first node, later nodes, weights and biases over the vocabulary.
@@ -103,7 +108,16 @@ pub struct LanguageModel {
     recipe: Recipe,
     seed: u64,
     epochs: usize,
-    done: usize,
+    pub(super) done: usize,
+}
+
+/// What the numbers of a file stand for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Card {
+    genotype: Genotype,
+    language: Language,
+    vocabulary: Vec<String>,
 }
 
 impl LanguageModel {
@@ -157,9 +171,56 @@ impl LanguageModel {
         })
     }
 
+    /// Writes the weights with what is needed to use them.
+    pub(super) fn write(&self, path: &Path, genotype: &Genotype, vocabulary: &[String]) -> std::result::Result<(), Problem> {
+        let card = Card { genotype: genotype.clone(), language: self.language.clone(), vocabulary: vocabulary.to_vec() };
+        Ok(checkpoint::save(path, &self.params, None, &serde_json::to_string(&card)?)?)
+    }
+
+    /// Reads a model, and the token of each number.
+    ///
+    /// # Errors
+    /// A file that is missing, broken, or no language model.
+    pub fn load(path: &Path) -> std::result::Result<(Self, Vec<String>), Problem> {
+        let wrong = |problem: String| Error::config(path.display().to_string(), problem);
+        let bytes = fs::metadata(path).map_err(|source| Error::io(path, source))?.len();
+        let card = checkpoint::progress(path)?;
+        let card: Card = serde_json::from_str(&card).map_err(|error| wrong(format!("is no trained language model: {error}")))?;
+        card.language.check("language")?;
+        let words = card.vocabulary.len();
+        // Before any memory is asked for: a small file holds no large network.
+        let [parameters, _] = card.language.size(nodes(&card.genotype)?.0.len(), words);
+        if parameters > bytes / 4 {
+            return Err(wrong(format!("has {bytes} bytes for {parameters} parameters")).into());
+        }
+        let mut model = Self::new(&card.genotype, &card.language, words, &Recipe::default(), 1, 0)?;
+        checkpoint::load(path, &mut model.params, None)?;
+        Ok((model, card.vocabulary))
+    }
+
+    /// Parameters, and multiply-adds for a token.
+    pub fn size(&self) -> [u64; 2] {
+        self.language.size(self.activations.len(), self.vocabulary)
+    }
+
     /// Epochs that are done.
     pub fn done(&self) -> usize {
         self.done
+    }
+
+    /// Epochs in all.
+    pub fn epochs(&self) -> usize {
+        self.epochs
+    }
+
+    /// Sets the number of epochs in all: what is left of the schedule stretches or shrinks.
+    pub fn set_epochs(&mut self, epochs: usize) {
+        self.epochs = epochs.max(self.done).max(1);
+    }
+
+    /// The learning rate after a share of the epoch that comes next.
+    pub fn rate(&self, share: f64) -> f64 {
+        self.recipe.learning_rate * self.recipe.schedule.factor(self.done as f64 + share, self.epochs as f64)
     }
 
     /// One pass over a text; the mean loss of a token on the way.
@@ -188,8 +249,7 @@ impl LanguageModel {
             }
             (total, count) = (total + value * targets.len() as f64, count + targets.len());
             let mut gradients = recorder.backward(&loss)?;
-            let epoch = self.done as f64 + share;
-            let rate = self.recipe.learning_rate * self.recipe.schedule.factor(epoch, self.epochs as f64);
+            let rate = self.rate(share);
             self.optimizer.step(&mut self.params, &mut gradients, rate)?;
         }
         self.done += 1;

@@ -17,6 +17,7 @@ mod recipe;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod work;
 
 pub use classifier::{Classifier, Figures, TrainError, judge};
 pub use device::Device;

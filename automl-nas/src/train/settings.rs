@@ -5,18 +5,25 @@ use automl_core::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Device, Recipe};
+use super::{Device, Language, Recipe};
 use crate::images::ImageData;
 use crate::network::Design;
+use crate::text::TextData;
 
 /// Data, network and recipe of a training.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Training {
-    /// The images.
-    pub images: ImageData,
-    /// The network around the candidate.
+    /// The images, or …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<ImageData>,
+    /// … the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextData>,
+    /// The network around a cell for images.
     pub network: Design,
+    /// The language model around a recurrent cell.
+    pub language: Language,
     /// How it is trained.
     pub recipe: Recipe,
     /// Where it is trained.
@@ -24,7 +31,7 @@ pub struct Training {
 }
 
 /// The section `final` of a config: how the best candidate is trained to the end. What it leaves out is as in the search, but all
-/// images are trained on, and none validate, unless it says so.
+/// images are trained on, and none validate, unless it says so; of a text, all that is there to learn from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Final {
@@ -33,9 +40,15 @@ pub struct Final {
     /// Settings of the images.
     #[serde(deserialize_with = "part::<_, ImageData>", skip_serializing_if = "Map::is_empty")]
     pub images: Map<String, Value>,
+    /// Settings of the text.
+    #[serde(deserialize_with = "part::<_, TextData>", skip_serializing_if = "Map::is_empty")]
+    pub text: Map<String, Value>,
     /// Settings of the network.
     #[serde(deserialize_with = "part::<_, Design>", skip_serializing_if = "Map::is_empty")]
     pub network: Map<String, Value>,
+    /// Settings of the language model.
+    #[serde(deserialize_with = "part::<_, Language>", skip_serializing_if = "Map::is_empty")]
+    pub language: Map<String, Value>,
     /// Settings of the training.
     #[serde(deserialize_with = "part::<_, Recipe>", skip_serializing_if = "Map::is_empty")]
     pub recipe: Map<String, Value>,
@@ -46,7 +59,8 @@ pub struct Final {
 
 impl Default for Final {
     fn default() -> Self {
-        Self { time_share: 0.4, images: Map::new(), network: Map::new(), recipe: Map::new(), device: None }
+        let none = Map::new;
+        Self { time_share: 0.4, images: none(), text: none(), network: none(), language: none(), recipe: none(), device: None }
     }
 }
 
@@ -58,11 +72,11 @@ fn part<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> std:
 }
 
 impl Final {
-    /// The settings of the final training after a search by an evaluator, as the config writes it: its fields `images`, `network`,
-    /// `recipe` and `device` count, if it has them.
+    /// The settings of the final training after a search by an evaluator, as the config writes it: its fields of the same names
+    /// count, if it has them.
     ///
     /// # Errors
-    /// [`Error::Config`] where no images are named.
+    /// [`Error::Config`] where neither images nor a text are named, or both.
     pub fn over(&self, evaluator: &Value) -> Result<Training> {
         if !(0.0..0.95).contains(&self.time_share) {
             return Err(Error::config("final.time_share", format!("is {}; it is a share below 0.95", self.time_share)));
@@ -72,14 +86,35 @@ impl Final {
             merge(&mut fields, own);
             Value::Object(fields)
         };
-        let mut images = self.images.clone();
-        for name in ["rows", "validation"] {
-            images.entry(name).or_insert(0.into());
+        let all = |own: &Map<String, Value>, names: &[&str]| {
+            let mut own = own.clone();
+            for name in names {
+                own.entry(*name).or_insert(0.into());
+            }
+            own
+        };
+        let named = |name: &str, own: &Map<String, Value>| {
+            let has = |fields: &Map<String, Value>| fields.contains_key("folder");
+            has(own) || evaluator.get(name).and_then(Value::as_object).is_some_and(has)
+        };
+        let has = [named("images", &self.images), named("text", &self.text)];
+        if has[0] == has[1] {
+            let problem = match has[0] {
+                true => "stands beside a text: a network is trained on one of the two",
+                false => {
+                    "is missing: neither the evaluator nor `final` names images or a text; add `[final.images]` or `[final.text]` \
+                     with `folder = \"…\"`"
+                }
+            };
+            return Err(Error::config("final.images.folder", problem));
         }
         let read = |error: serde_json::Error| Error::config("final", error.to_string());
+        let (images, text) = (all(&self.images, &["rows", "validation"]), all(&self.text, &["tokens"]));
         let training = Training {
-            images: serde_json::from_value(below("images", &images)).map_err(read)?,
+            images: has[0].then(|| serde_json::from_value(below("images", &images))).transpose().map_err(read)?,
+            text: has[1].then(|| serde_json::from_value(below("text", &text))).transpose().map_err(read)?,
             network: serde_json::from_value(below("network", &self.network)).map_err(read)?,
+            language: serde_json::from_value(below("language", &self.language)).map_err(read)?,
             recipe: serde_json::from_value(below("recipe", &self.recipe)).map_err(read)?,
             device: match (self.device, evaluator.get("device")) {
                 (Some(device), _) => device,
@@ -87,13 +122,8 @@ impl Final {
                 (None, None) => Device::default(),
             },
         };
-        let named = |fields: &Map<String, Value>| fields.contains_key("folder");
-        if !named(&self.images) && !evaluator.get("images").and_then(Value::as_object).is_some_and(named) {
-            let problem =
-                "is missing: neither the evaluator nor `final` names images; add `[final.images]` with `folder = \"…\"`";
-            return Err(Error::config("final.images.folder", problem));
-        }
         training.recipe.check("final.recipe")?;
+        training.language.check("final.language")?;
         Ok(training)
     }
 }
@@ -132,14 +162,20 @@ mod tests {
             "recipe": { "epochs": 9, "augment": { "crop": 2 }, "schedule": { "shape": { "type": "cosine" } } },
         }))
         .unwrap();
-        let Training { images, network, recipe, device } = last.over(&evaluator).unwrap();
-        assert_eq!((images.rows, images.validation, images.seed), (0, 0.0, 3));
+        let Training { images, text, network, recipe, device, .. } = last.over(&evaluator).unwrap();
+        let images = images.unwrap();
+        assert_eq!((images.rows, images.validation, images.seed, text), (0, 0.0, 3, None));
         assert_eq!((network.cells, network.channels), (Some(2), Some(4)));
         assert_eq!((recipe.epochs, recipe.augment.crop, recipe.augment.flip), (9, 2, true));
         assert_eq!(recipe.schedule, crate::tensor::Schedule::default());
         assert_eq!(device, Device::Cuda);
         let kept: Final = serde_json::from_value(json!({ "images": { "validation": 0.1 } })).unwrap();
-        assert_eq!(kept.over(&evaluator).unwrap().images.validation, 0.1);
+        assert_eq!(kept.over(&evaluator).unwrap().images.unwrap().validation, 0.1);
+        let evaluator =
+            json!({ "type": "train", "text": { "folder": "there", "tokens": 90, "vocabulary": 7 }, "language": { "units": 9 } });
+        let Training { images, text, language, .. } = Final::default().over(&evaluator).unwrap();
+        let text = text.unwrap();
+        assert_eq!((images, text.tokens, text.vocabulary, language.units), (None, 0, 7, 9));
     }
 
     #[test]
@@ -150,6 +186,8 @@ mod tests {
         assert!(refused(json!({ "epochs": 9 })).contains("epochs"));
         let table = json!({ "type": "table" });
         assert!(Final::default().over(&table).unwrap_err().to_string().contains("final.images.folder"));
+        let both = json!({ "images": { "folder": "here" }, "text": { "folder": "there" } });
+        assert!(Final::default().over(&both).unwrap_err().to_string().contains("one of the two"));
         let long: Final = serde_json::from_value(json!({ "time_share": 1.0 })).unwrap();
         assert!(long.over(&table).unwrap_err().to_string().contains("time_share"));
         let wrong: Final = serde_json::from_value(json!({ "images": { "folder": "x" }, "recipe": { "epochs": 0 } })).unwrap();
