@@ -201,6 +201,8 @@ fn of_images<D: ImageDevice, O: Operations<D>>(device: &D) -> Vec<Finding> {
         ("depthwise 3x3 of many", [33, 40, 16, 17], 40, grouped(ConvSpec::same(3, 1), 40)),
         ("depthwise 3x3, stride 2, dilation 2", [2, 3, 9, 8], 3, grouped(ConvSpec::dilated(3, 2, 2), 3)),
         ("depthwise 5x5", [2, 3, 9, 8], 3, grouped(ConvSpec::same(5, 1), 3)),
+        ("depthwise 5x5 of large images", [2, 3, 40, 37], 3, grouped(ConvSpec::same(5, 1), 3)),
+        ("depthwise 3x3 of large images, stride 2", [2, 3, 70, 41], 3, grouped(ConvSpec::same(3, 2), 3)),
         ("depthwise 7x7", [2, 3, 9, 8], 3, grouped(ConvSpec::same(7, 1), 3)),
         ("depthwise 3x1, stride 2", [2, 3, 9, 8], 3, grouped(ConvSpec::rectangular([3, 1], 2), 3)),
     ];
