@@ -101,6 +101,14 @@ pub fn cuda() -> Result<Cuda, TensorError> {
     })
 }
 
+/// Why there is no card to be used, if so.
+///
+/// # Errors
+/// The reason, for people.
+pub fn check() -> Result<(), String> {
+    opened().map(drop).map_err(|TensorError(problem)| problem)
+}
+
 /// Waits until the card has done all that it was asked for: for whoever measures.
 ///
 /// # Errors
