@@ -4,13 +4,16 @@
     python benches/peers/train.py DATA/images/cifar10_small GENOTYPE.json --cells 1 --channels 8 --epochs 10 --seeds 3 --threads 1
 
 Network, initial distributions, batches of even size, augmentation, schedule and weight decay are the same; random numbers are not. Prints
-the test accuracy and the seconds of each seed. Reads CIFAR's binary records and MNIST's IDX files, plain or gzipped. Needs torch, numpy.
+the test accuracy and the seconds of each seed, a line an epoch with `--verbose`; `--device cuda` trains on a card. With `--weights
+MODEL.safetensors` nothing is trained: the network gets the weights that `automl train` left, and must find the accuracy that it printed.
+Reads CIFAR's binary records and MNIST's IDX files, plain or gzipped. Needs torch, numpy.
 """
 
 import argparse
 import gzip
 import json
 import math
+import struct
 import time
 from pathlib import Path
 
@@ -139,13 +142,90 @@ def varied(x, crop, flip, black):
     return x
 
 
+def tensors(path):
+    """The tensors of a safetensors file by name, parameters and buffers alike."""
+    raw = path.read_bytes()
+    size = struct.unpack("<Q", raw[:8])[0]
+    found = {}
+    for name, about in json.loads(raw[8:8 + size]).items():
+        if name != "__metadata__":
+            first, last = (8 + size + place for place in about["data_offsets"])
+            found[name.split("/", 1)[1]] = torch.from_numpy(np.frombuffer(raw[first:last], np.float32).reshape(about["shape"]).copy())
+    return found
+
+
+def take(network, nodes, path):
+    """Gives the network the weights of a model of `automl train`; none may be left."""
+    left = tensors(path)
+
+    def set_to(parameter, name, turned=False):
+        numbers = left.pop(name)
+        with torch.no_grad():
+            parameter.copy_((numbers.T if turned else numbers).reshape(parameter.shape))
+
+    def norm(module, name):
+        for parameter, part in ((module.weight, "gain"), (module.bias, "shift"), (module.running_mean, "mean"), (module.running_var, "variance")):
+            set_to(parameter, f"{name}.{part}")
+
+    def factorised(module, name):
+        set_to(module.even.weight, f"{name}.even")
+        set_to(module.odd.weight, f"{name}.odd")
+        norm(module.norm, f"{name}.norm")
+
+    def named(start):
+        """What names that begin so have in common, up to the last word: `cell.0.previous.12` of `cell.0.previous.12.conv`."""
+        name = next(name for name in left if name.startswith(start) and name.rsplit(".", 1)[1] in ("conv", "even"))
+        return name.rsplit(".", 1)[0]
+
+    set_to(network.stem[0].weight, "stem.conv")
+    norm(network.stem[1], "stem.norm")
+    for number, cell in enumerate(network.cells):
+        for module, role in ((cell.before, "before_previous"), (cell.previous, "previous")):
+            name = named(f"cell.{number}.{role}.")
+            if isinstance(module, Factorised):
+                factorised(module, name)
+            else:
+                set_to(module[1][0].weight, f"{name}.conv")
+                norm(module[1][1], f"{name}.norm")
+        for index, module in cell.operators.items():
+            if isinstance(module, Factorised):
+                factorised(module, named(f"cell.{number}.{index}."))
+            elif isinstance(module, Separable):
+                name = f"cell.{number}.{index}.{nodes[int(index)]['op']}"
+                for half in (0, 1):
+                    set_to(module.parts[4 * half + 1].weight, f"{name}.depthwise_{half}")
+                    set_to(module.parts[4 * half + 2].weight, f"{name}.pointwise_{half}")
+                    norm(module.parts[4 * half + 3], f"{name}.norm_{half}")
+    name = next(name for name in left if name.startswith("classifier."))
+    set_to(network.classifier.weight, f"{name.rsplit('.', 1)[0]}.weight", turned=True)
+    set_to(network.classifier.bias, f"{name.rsplit('.', 1)[0]}.bias")
+    assert not left, sorted(left)
+
+
+def judge(network, x, y):
+    """Accuracy and mean loss."""
+    network.eval()
+    right, loss = 0, 0.0
+    with torch.no_grad():
+        for i in range(0, len(y), 128):
+            said = network(x[i:i + 128])
+            right += (said.argmax(1) == y[i:i + 128]).sum().item()
+            loss += F.cross_entropy(said, y[i:i + 128], reduction="sum").item()
+    return right / len(y), loss / len(y)
+
+
 def train(args, nodes, data, seed):
     torch.manual_seed(seed)
-    (x, y), (test_x, test_y) = data
+    (x, y), (test_x, test_y) = [(pixels.to(args.device), labels.to(args.device)) for pixels, labels in data]
     mean = x.mean((0, 2, 3), keepdim=True)
     deviation = ((x * x).mean((0, 2, 3), keepdim=True) - mean * mean).sqrt()
     x, test_x, black = (x - mean) / deviation, (test_x - mean) / deviation, -mean / deviation
     network = Network(nodes, args.cells, args.channels, args.stem_stride, x.shape[1], int(y.max()) + 1)
+    if args.weights:
+        take(network, nodes, args.weights)
+        accuracy, loss = judge(network, test_x, test_y)
+        print(f"the weights of {args.weights}: accuracy {accuracy:.4f}, loss {loss:.6f}")
+        raise SystemExit
     decayed = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim == 1]
     groups = [{"params": decayed, "weight_decay": args.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -164,11 +244,11 @@ def train(args, nodes, data, seed):
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), args.max_norm)
             optimizer.step()
+        if args.verbose:
+            print(f"epoch {epoch + 1}: loss of the last step {loss.item():.4f}, {time.time() - start:.2f} s so far", flush=True)
+    float(loss)
     seconds = time.time() - start
-    network.eval()
-    with torch.no_grad():
-        right = sum((network(test_x[i:i + 128]).argmax(1) == test_y[i:i + 128]).sum().item() for i in range(0, len(test_y), 128))
-    return right / len(test_y), seconds, sum(p.numel() for p in network.parameters())
+    return judge(network, test_x, test_y)[0], seconds, sum(p.numel() for p in network.parameters())
 
 
 def main():
@@ -180,13 +260,18 @@ def main():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
     for name, value in (("rate", 0.05), ("momentum", 0.9), ("weight_decay", 3e-4), ("max_norm", 5.0)):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--flip", action=argparse.BooleanOptionalAction, default=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    torch.set_default_device(args.device)
     nodes = json.loads(args.genotype.read_text())["nodes"]
     data = images(args.folder)
     found = []
-    for seed in range(args.seeds):
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
         accuracy, seconds, parameters = train(args, nodes, data, seed)
         found.append(accuracy)
         print(f"seed {seed}: accuracy {accuracy:.4f}, {seconds:.1f} s, {parameters} parameters", flush=True)

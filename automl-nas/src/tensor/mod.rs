@@ -1,10 +1,11 @@
 //! Tensors of run-time shapes on dfdx: the operations that networks are made of, forward and backward.
 //!
 //! The one module that names dfdx. [`NnDevice`] holds the operations: each is first a composition of dfdx's own (`compose`),
-//! which runs on every device; [`Cpu`] overrides what is worth it with fused kernels (`cpu`), and the tests hold the two
-//! against each other and against finite differences. An operation is generic over the tape of its input: with [`NoneTape`]
-//! nothing is recorded, with [`OwnedTape`] ([`record`]) the way back is. Parameters live in one store ([`Params`]), so that an
-//! optimizer walks them without knowing the network. [`image`] holds the operations of convolutional networks, which branch.
+//! which runs on every device; [`Cpu`] overrides what is worth it with fused kernels (`cpu`), a card what touches all parameters
+//! (`cuda`), and the tests hold them against each other and against finite differences. An operation is generic over the tape of
+//! its input: with [`NoneTape`] nothing is recorded, with [`OwnedTape`] ([`record`]) the way back is. Parameters live in one store
+//! ([`Params`]), so that an optimizer walks them without knowing the network. [`image`] holds the operations of convolutional
+//! networks, which branch.
 
 mod activation;
 pub mod checkpoint;

@@ -41,7 +41,7 @@ impl Device {
 
 #[cfg(feature = "cuda")]
 fn usable() -> std::result::Result<(), String> {
-    crate::tensor::cuda::cuda().map(drop).map_err(|problem| problem.to_string())
+    crate::tensor::cuda::check()
 }
 
 #[cfg(not(feature = "cuda"))]

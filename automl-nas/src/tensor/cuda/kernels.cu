@@ -17,9 +17,11 @@ __device__ float rectified(float x) { return x < 0.0f ? 0.0f : x; }
 // The output along an axis that reads a place by a tap of the kernel; -1 if there is none.
 __device__ int reader(int place, int tap, int pad, int stride, int dilation, int outputs) {
     int at = place + pad - tap * dilation;
-    if (at < 0 || at % stride) return -1;
-    at /= stride;
-    return at < outputs ? at : -1;
+    if (stride != 1) {
+        if (at < 0 || at % stride) return -1;
+        at /= stride;
+    }
+    return at >= 0 && at < outputs ? at : -1;
 }
 
 // The sum over a block of up to 1024 threads, for all of them.
@@ -79,106 +81,226 @@ extern "C" __global__ void fold(Geometry g, const float *columns, const float *x
 extern "C" __global__ void add_parts(int count, int parts, const float *from, float *to) {
     EACH(i, count) {
         float sum = 0.0f;
+#pragma unroll 8
         for (int part = 0; part < parts; part++) sum += from[(wide)part * count + i];
         to[i] += sum;
     }
 }
 
-// ---- depthwise convolution. KY and KX are 0 where the size of the kernel is known at run time only.
+// ---- the gradient of weights: left[o] . right[j] over all places of all images, for o below `rows` and j below `columns`. Operands
+// are rows of `plane` numbers, an image `left_step` and `right_step` numbers after the other. Block (tile, part) takes every so-many-th
+// piece of the places, and leaves parts x rows x columns sums.
 
-template <int KY, int KX>
-__device__ void depthwise(const Geometry &g, const float *x, const float *weight, float *out, int relu) {
-    const int ny = KY ? KY : g.kernel_y, nx = KX ? KX : g.kernel_x;
+template <int TILE>
+__device__ void along(int rows, int columns, int plane, int images, int pieces, const float *left, wide left_step, const float *right,
+                      wide right_step, float *parts) {
+    const int DEPTH = 32, SIDE = TILE / 4;
+    __shared__ float a[DEPTH][TILE + 1], b[DEPTH][TILE + 1];
+    int across = (columns + TILE - 1) / TILE, row = blockIdx.x / across * TILE, column = blockIdx.x % across * TILE;
+    int y = threadIdx.x / SIDE, x = threadIdx.x % SIDE, length = ((plane + pieces - 1) / pieces + DEPTH - 1) / DEPTH * DEPTH;
+    float sums[4][4] = {};
+    for (int segment = blockIdx.y; segment < images * pieces; segment += gridDim.y) {
+        const float *l = left + segment / pieces * left_step, *r = right + segment / pieces * right_step;
+        int first = segment % pieces * length, last = min(first + length, plane);
+        for (int from = first; from < last; from += DEPTH) {
+            __syncthreads();
+            for (int i = threadIdx.x; i < TILE * DEPTH; i += SIDE * SIDE) {
+                int line = i / DEPTH, depth = i % DEPTH, at = from + depth;
+                a[depth][line] = at < last && row + line < rows ? l[(wide)(row + line) * plane + at] : 0.0f;
+                b[depth][line] = at < last && column + line < columns ? r[(wide)(column + line) * plane + at] : 0.0f;
+            }
+            __syncthreads();
+#pragma unroll 8
+            for (int depth = 0; depth < DEPTH; depth++) {
+                float p[4], q[4];
+                for (int i = 0; i < 4; i++) p[i] = a[depth][y + i * SIDE], q[i] = b[depth][x + i * SIDE];
+                for (int i = 0; i < 4; i++)
+                    for (int j = 0; j < 4; j++) sums[i][j] += p[i] * q[j];
+            }
+        }
+    }
+    parts += (wide)blockIdx.y * rows * columns;
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 4; j++) {
+            int to_row = row + y + i * SIDE, to_column = column + x + j * SIDE;
+            if (to_row < rows && to_column < columns) parts[(wide)to_row * columns + to_column] = sums[i][j];
+        }
+}
+
+extern "C" __global__ void along_32(int rows, int columns, int plane, int images, int pieces, const float *left, wide left_step,
+                                    const float *right, wide right_step, float *parts) {
+    along<32>(rows, columns, plane, images, pieces, left, left_step, right, right_step, parts);
+}
+
+extern "C" __global__ void along_64(int rows, int columns, int plane, int images, int pieces, const float *left, wide left_step,
+                                    const float *right, wide right_step, float *parts) {
+    along<64>(rows, columns, plane, images, pieces, left, left_step, right, right_step, parts);
+}
+
+// ---- depthwise convolution by square kernels, tile by tile: what a tile of outputs reads is laid between zeros first. Block (plane,
+// tile); tiles are 1 << shift wide and 32 high. Turned round, with `x` to say where a ReLU let the gradient through, it is the way back
+// of a convolution of stride 1, and adds.
+
+extern __shared__ float tile[];
+
+struct Tiles {
+    int height, width, out_height, out_width, stride, pad_y, pad_x, dilation, channels, shift;
+};
+
+// Where a tile begins, and how large what it reads is.
+struct Place {
+    int y, x, high, wide_;
+    __device__ Place(const Tiles &t, int number, int kernel) {
+        int across = (t.out_width + (1 << t.shift) - 1) >> t.shift;
+        y = number / across * 32;
+        x = (number % across) << t.shift;
+        int reach = (kernel - 1) * t.dilation + 1;
+        high = (min(32, t.out_height - y) - 1) * t.stride + reach;
+        wide_ = ((1 << t.shift) - 1) * t.stride + reach;
+    }
+};
+
+__device__ void lay(const Tiles &t, const Place &place, const float *from, int relu) {
+    for (int i = threadIdx.x; i < place.high * place.wide_; i += blockDim.x) {
+        int y = place.y * t.stride + i / place.wide_ - t.pad_y, x = place.x * t.stride + i % place.wide_ - t.pad_x;
+        float value = y >= 0 && y < t.height && x >= 0 && x < t.width ? from[y * t.width + x] : 0.0f;
+        tile[i] = relu ? rectified(value) : value;
+    }
+}
+
+template <int K>
+__device__ void depthwise(const Tiles &t, const float *from, const float *weight, float *to, int relu, int turned, const float *x) {
+    Place place(t, blockIdx.y, K);
+    lay(t, place, from + (wide)blockIdx.x * t.height * t.width, relu && !turned);
+    float w[K * K];
+    weight += blockIdx.x % t.channels * K * K;
+    for (int tap = 0; tap < K * K; tap++) w[tap] = weight[turned ? K * K - 1 - tap : tap];
+    __syncthreads();
+    wide first = (wide)blockIdx.x * t.out_height * t.out_width;
+    for (int i = threadIdx.x; i < 32 << t.shift; i += blockDim.x) {
+        int y = i >> t.shift, at = i & ((1 << t.shift) - 1);
+        if (place.y + y >= t.out_height || place.x + at >= t.out_width) continue;
+        wide out = first + (place.y + y) * t.out_width + place.x + at;
+        if (turned && relu && !(x[out] > 0.0f)) continue;
+        const float *corner = tile + y * t.stride * place.wide_ + at * t.stride;
+        float sum = 0.0f;
+#pragma unroll
+        for (int ky = 0; ky < K; ky++)
+#pragma unroll
+            for (int kx = 0; kx < K; kx++) sum += w[ky * K + kx] * corner[(ky * place.wide_ + kx) * t.dilation];
+        if (turned) to[out] += sum;
+        else to[out] = sum;
+    }
+}
+
+// Block (channel, part) takes every so-many-th image, and leaves parts x channels x taps sums.
+template <int K>
+__device__ void depthwise_to_weight(const Tiles &t, int batch, const float *from, const float *delta, float *parts, int relu) {
+    int tiles = (t.out_height + 31) / 32 * ((t.out_width + (1 << t.shift) - 1) >> t.shift);
+    float sums[K * K] = {};
+    for (int image = blockIdx.y; image < batch; image += gridDim.y) {
+        wide number = (wide)image * t.channels + blockIdx.x;
+        for (int of = 0; of < tiles; of++) {
+            Place place(t, of, K);
+            __syncthreads();
+            lay(t, place, from + number * t.height * t.width, relu);
+            __syncthreads();
+            for (int i = threadIdx.x; i < 32 << t.shift; i += blockDim.x) {
+                int y = i >> t.shift, at = i & ((1 << t.shift) - 1);
+                if (place.y + y >= t.out_height || place.x + at >= t.out_width) continue;
+                float slope = delta[(number * t.out_height + place.y + y) * t.out_width + place.x + at];
+                const float *corner = tile + y * t.stride * place.wide_ + at * t.stride;
+#pragma unroll
+                for (int ky = 0; ky < K; ky++)
+#pragma unroll
+                    for (int kx = 0; kx < K; kx++) sums[ky * K + kx] += slope * corner[(ky * place.wide_ + kx) * t.dilation];
+            }
+        }
+    }
+    __shared__ float warps[32][K * K];
+#pragma unroll
+    for (int tap = 0; tap < K * K; tap++) {
+        float sum = sums[tap];
+        for (int by = 16; by; by /= 2) sum += __shfl_xor_sync(~0u, sum, by);
+        if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32][tap] = sum;
+    }
+    __syncthreads();
+    for (int tap = threadIdx.x; tap < K * K; tap += blockDim.x) {
+        float sum = 0.0f;
+        for (int warp = 0; warp < blockDim.x / 32; warp++) sum += warps[warp][tap];
+        parts[((wide)blockIdx.y * t.channels + blockIdx.x) * K * K + tap] = sum;
+    }
+}
+
+#define DEPTHWISE(K)                                                                                                                     \
+    extern "C" __global__ void depthwise_##K(Tiles t, const float *from, const float *weight, float *to, int relu, int turned,           \
+                                             const float *x) {                                                                           \
+        depthwise<K>(t, from, weight, to, relu, turned, x);                                                                              \
+    }                                                                                                                                    \
+    extern "C" __global__ void depthwise_to_weight_##K(Tiles t, int batch, const float *from, const float *delta, float *parts,          \
+                                                       int relu) {                                                                       \
+        depthwise_to_weight<K>(t, batch, from, delta, parts, relu);                                                                      \
+    }
+DEPTHWISE(3)
+DEPTHWISE(5)
+DEPTHWISE(7)
+
+// The same by any kernel.
+extern "C" __global__ void depthwise_any(Geometry g, const float *x, const float *weight, float *out, int relu) {
     int plane = g.out_height * g.out_width;
     EACH(i, g.batch * g.channels * plane) {
         int p = i % plane, image = i / plane, oy = p / g.out_width, ox = p % g.out_width;
-        const float *from = x + (wide)image * g.height * g.width, *w = weight + (image % g.channels) * ny * nx;
+        const float *from = x + (wide)image * g.height * g.width, *w = weight + image % g.channels * g.kernel_y * g.kernel_x;
         float sum = 0.0f;
-#pragma unroll
-        for (int ky = 0; ky < ny; ky++) {
+        for (int ky = 0; ky < g.kernel_y; ky++) {
             int y = oy * g.stride + ky * g.dilation - g.pad_y;
             if (y < 0 || y >= g.height) continue;
-#pragma unroll
-            for (int kx = 0; kx < nx; kx++) {
+            for (int kx = 0; kx < g.kernel_x; kx++) {
                 int at = ox * g.stride + kx * g.dilation - g.pad_x;
                 if (at < 0 || at >= g.width) continue;
                 float value = from[y * g.width + at];
-                sum += w[ky * nx + kx] * (relu ? rectified(value) : value);
+                sum += w[ky * g.kernel_x + kx] * (relu ? rectified(value) : value);
             }
         }
         out[i] = sum;
     }
 }
 
-template <int KY, int KX>
-__device__ void depthwise_to_x(const Geometry &g, const float *delta, const float *weight, const float *x, float *to_x, int relu) {
-    const int ny = KY ? KY : g.kernel_y, nx = KX ? KX : g.kernel_x;
+extern "C" __global__ void depthwise_to_x_any(Geometry g, const float *delta, const float *weight, const float *x, float *to_x, int relu) {
     int size = g.height * g.width, plane = g.out_height * g.out_width;
     EACH(i, g.batch * g.channels * size) {
         if (relu && !(x[i] > 0.0f)) continue;
         int p = i % size, image = i / size, y = p / g.width, at = p % g.width;
-        const float *from = delta + (wide)image * plane, *w = weight + (image % g.channels) * ny * nx;
+        const float *from = delta + (wide)image * plane, *w = weight + image % g.channels * g.kernel_y * g.kernel_x;
         float sum = 0.0f;
-#pragma unroll
-        for (int ky = 0; ky < ny; ky++) {
+        for (int ky = 0; ky < g.kernel_y; ky++) {
             int oy = reader(y, ky, g.pad_y, g.stride, g.dilation, g.out_height);
             if (oy < 0) continue;
-#pragma unroll
-            for (int kx = 0; kx < nx; kx++) {
+            for (int kx = 0; kx < g.kernel_x; kx++) {
                 int ox = reader(at, kx, g.pad_x, g.stride, g.dilation, g.out_width);
-                if (ox >= 0) sum += w[ky * nx + kx] * from[oy * g.out_width + ox];
+                if (ox >= 0) sum += w[ky * g.kernel_x + kx] * from[oy * g.out_width + ox];
             }
         }
         to_x[i] += sum;
     }
 }
 
-// Block (channel, part) sums over its share of the outputs of all images: parts x channels x taps.
-template <int KY, int KX>
-__device__ void depthwise_to_weight(const Geometry &g, const float *x, const float *delta, float *parts, int relu) {
-    const int ny = KY ? KY : g.kernel_y, nx = KX ? KX : g.kernel_x;
-    int plane = g.out_height * g.out_width, channel = blockIdx.x, count = g.batch * plane;
-    float *to = parts + ((wide)blockIdx.y * g.channels + channel) * ny * nx;
-    // A kernel whose size is unknown is read tap by tap, since an array of unknown size is no register.
-    const int rounds = KY ? 1 : ny * nx, taps = KY ? KY * KX : 1;
-    for (int round = 0; round < rounds; round++) {
-        float sums[KY ? KY * KX : 1] = {};
+extern "C" __global__ void depthwise_to_weight_any(Geometry g, const float *x, const float *delta, float *parts, int relu) {
+    int plane = g.out_height * g.out_width, channel = blockIdx.x, count = g.batch * plane, taps = g.kernel_y * g.kernel_x;
+    float *to = parts + ((wide)blockIdx.y * g.channels + channel) * taps;
+    for (int tap = 0; tap < taps; tap++) {
+        float sum = 0.0f;
         for (int e = blockIdx.y * blockDim.x + threadIdx.x; e < count; e += gridDim.y * blockDim.x) {
             int p = e % plane, image = e / plane * g.channels + channel, oy = p / g.out_width, ox = p % g.out_width;
-            const float *from = x + (wide)image * g.height * g.width;
-            float slope = delta[(wide)image * plane + p];
-#pragma unroll
-            for (int tap = 0; tap < taps; tap++) {
-                int of = KY ? tap : round;
-                int y = oy * g.stride + of / nx * g.dilation - g.pad_y, at = ox * g.stride + of % nx * g.dilation - g.pad_x;
-                if (y < 0 || y >= g.height || at < 0 || at >= g.width) continue;
-                float value = from[y * g.width + at];
-                sums[tap] += slope * (relu ? rectified(value) : value);
-            }
+            int y = oy * g.stride + tap / g.kernel_x * g.dilation - g.pad_y, at = ox * g.stride + tap % g.kernel_x * g.dilation - g.pad_x;
+            if (y < 0 || y >= g.height || at < 0 || at >= g.width) continue;
+            float value = x[(wide)image * g.height * g.width + y * g.width + at];
+            sum += delta[(wide)image * plane + p] * (relu ? rectified(value) : value);
         }
-#pragma unroll
-        for (int tap = 0; tap < taps; tap++) {
-            float sum = block_sum(sums[tap]);
-            if (!threadIdx.x) to[KY ? tap : round] = sum;
-        }
+        sum = block_sum(sum);
+        if (!threadIdx.x) to[tap] = sum;
     }
 }
-
-#define DEPTHWISE(name, KY, KX)                                                                                                          \
-    extern "C" __global__ void depthwise_##name(Geometry g, const float *x, const float *weight, float *out, int relu) {                 \
-        depthwise<KY, KX>(g, x, weight, out, relu);                                                                                      \
-    }                                                                                                                                    \
-    extern "C" __global__ void depthwise_to_x_##name(Geometry g, const float *delta, const float *weight, const float *x, float *to_x,   \
-                                                     int relu) {                                                                         \
-        depthwise_to_x<KY, KX>(g, delta, weight, x, to_x, relu);                                                                         \
-    }                                                                                                                                    \
-    extern "C" __global__ void depthwise_to_weight_##name(Geometry g, const float *x, const float *delta, float *parts, int relu) {      \
-        depthwise_to_weight<KY, KX>(g, x, delta, parts, relu);                                                                           \
-    }
-DEPTHWISE(3, 3, 3)
-DEPTHWISE(5, 5, 5)
-DEPTHWISE(7, 7, 7)
-DEPTHWISE(any, 0, 0)
 
 // ---- pooling
 
@@ -271,24 +393,42 @@ extern "C" __global__ void global_average_to_x(int count, int plane, const float
 
 // ---- batch norm. `stats` are mean and inverse deviation of each channel, `affine` bits say what is learnt: 1 the gain, 2 the shift.
 
-// A block a channel.
-extern "C" __global__ void moments(int batch, int channels, int plane, float epsilon, const float *x, float *stats,
-                                   float *seen) {
-    int channel = blockIdx.x, count = batch * plane;
+// Block (channel, part) takes every so-many-th image: how many numbers, their mean, the squares around it, parts x 3 x channels.
+extern "C" __global__ void moments(int batch, int channels, int plane, const float *x, float *parts) {
+    int channel = blockIdx.x, count = (batch - (int)blockIdx.y + (int)gridDim.y - 1) / (int)gridDim.y * plane;
     float sum = 0.0f;
-    for (int e = threadIdx.x; e < count; e += blockDim.x) sum += x[((wide)(e / plane) * channels + channel) * plane + e % plane];
+    for (int image = blockIdx.y; image < batch; image += gridDim.y) {
+        const float *from = x + ((wide)image * channels + channel) * plane;
+        for (int p = threadIdx.x; p < plane; p += blockDim.x) sum += from[p];
+    }
     float mean = block_sum(sum) / count;
     sum = 0.0f;
-    for (int e = threadIdx.x; e < count; e += blockDim.x) {
-        float from = x[((wide)(e / plane) * channels + channel) * plane + e % plane] - mean;
-        sum += from * from;
+    for (int image = blockIdx.y; image < batch; image += gridDim.y) {
+        const float *from = x + ((wide)image * channels + channel) * plane;
+        for (int p = threadIdx.x; p < plane; p += blockDim.x) sum += (from[p] - mean) * (from[p] - mean);
     }
     sum = block_sum(sum);
     if (threadIdx.x) return;
-    stats[channel] = mean;
-    stats[channels + channel] = rsqrtf(sum / count + epsilon);
-    seen[channel] = mean;
-    seen[channels + channel] = sum / max(count - 1, 1);
+    float *to = parts + (wide)blockIdx.y * 3 * channels + channel;
+    to[0] = count;
+    to[channels] = mean;
+    to[2 * channels] = sum;
+}
+
+// Joins the moments of the parts (Chan et al. 1979).
+extern "C" __global__ void moments_of_parts(int count, int channels, int parts, float epsilon, const float *from, float *stats,
+                                            float *seen) {
+    EACH(c, channels) {
+        float mean = 0.0f, squares = 0.0f;
+        for (int part = 0; part < parts; part++) mean += from[part * 3 * channels + c] / count * from[(part * 3 + 1) * channels + c];
+        for (int part = 0; part < parts; part++) {
+            float away = from[(part * 3 + 1) * channels + c] - mean;
+            squares += from[(part * 3 + 2) * channels + c] + from[part * 3 * channels + c] * away * away;
+        }
+        stats[c] = seen[c] = mean;
+        stats[channels + c] = rsqrtf(squares / count + epsilon);
+        seen[channels + c] = squares / max(count - 1, 1);
+    }
 }
 
 extern "C" __global__ void normalize(int count, int channels, int plane, const float *x, const float *stats, const float *gain,
@@ -314,25 +454,41 @@ struct Norm {
     int batch, channels, plane, affine, relu, of_batch;
 };
 
-// Sums of the gradient and of its product with the normal numbers, and by them the gradients of shift and gain. A block a channel.
+// Sums of the gradient and of its product with the normal numbers. Block (channel, part) takes every so-many-th image: parts x 2 x
+// channels.
 extern "C" __global__ void norm_sums(Norm n, const float *x, const float *stats, const float *gain, const float *shift,
-                                     const float *delta, float *sums, float *to_gain, float *to_shift) {
-    int c = blockIdx.x, count = n.batch * n.plane;
+                                     const float *delta, float *parts) {
+    int c = blockIdx.x;
     float sum = 0.0f, along = 0.0f, mean = stats[c], inverse = stats[n.channels + c];
-    for (int e = threadIdx.x; e < count; e += blockDim.x) {
-        wide at = ((wide)(e / n.plane) * n.channels + c) * n.plane + e % n.plane;
-        float normal = (x[at] - mean) * inverse;
-        float slope = before_relu(delta[at], normal, c, gain, shift, n.affine, n.relu);
-        sum += slope;
-        along += slope * normal;
+    for (int image = blockIdx.y; image < n.batch; image += gridDim.y) {
+        wide first = ((wide)image * n.channels + c) * n.plane;
+        for (int p = threadIdx.x; p < n.plane; p += blockDim.x) {
+            float normal = (x[first + p] - mean) * inverse;
+            float slope = before_relu(delta[first + p], normal, c, gain, shift, n.affine, n.relu);
+            sum += slope;
+            along += slope * normal;
+        }
     }
     sum = block_sum(sum);
     along = block_sum(along);
     if (threadIdx.x) return;
-    sums[c] = sum;
-    sums[n.channels + c] = along;
-    if (n.affine & 1) to_gain[c] += along;
-    if (n.affine & 2) to_shift[c] += sum;
+    parts[blockIdx.y * 2 * n.channels + c] = sum;
+    parts[(blockIdx.y * 2 + 1) * n.channels + c] = along;
+}
+
+// Joins the sums of the parts, and adds them to the gradients of shift and gain.
+extern "C" __global__ void norm_sums_of_parts(Norm n, int parts, const float *from, float *sums, float *to_gain, float *to_shift) {
+    EACH(c, n.channels) {
+        float sum = 0.0f, along = 0.0f;
+        for (int part = 0; part < parts; part++) {
+            sum += from[part * 2 * n.channels + c];
+            along += from[(part * 2 + 1) * n.channels + c];
+        }
+        sums[c] = sum;
+        sums[n.channels + c] = along;
+        if (n.affine & 1) to_gain[c] += along;
+        if (n.affine & 2) to_shift[c] += sum;
+    }
 }
 
 extern "C" __global__ void norm_to_x(Norm n, const float *x, const float *stats, const float *gain, const float *shift,

@@ -33,13 +33,12 @@ const KERNELS: &[&str] = &[
     "unfold",
     "fold",
     "add_parts",
+    "along_32",
+    "along_64",
     "depthwise_3",
     "depthwise_5",
     "depthwise_7",
     "depthwise_any",
-    "depthwise_to_x_3",
-    "depthwise_to_x_5",
-    "depthwise_to_x_7",
     "depthwise_to_x_any",
     "depthwise_to_weight_3",
     "depthwise_to_weight_5",
@@ -52,8 +51,10 @@ const KERNELS: &[&str] = &[
     "global_average",
     "global_average_to_x",
     "moments",
+    "moments_of_parts",
     "normalize",
     "norm_sums",
+    "norm_sums_of_parts",
     "norm_to_x",
     "relu",
     "relu_to_x",
@@ -98,6 +99,14 @@ pub fn cuda() -> Result<Cuda, TensorError> {
             Ok((*device.get_or_init(|| made)).clone())
         }
     })
+}
+
+/// Why there is no card to be used, if so.
+///
+/// # Errors
+/// The reason, for people.
+pub fn check() -> Result<(), String> {
+    opened().map(drop).map_err(|TensorError(problem)| problem)
 }
 
 /// Waits until the card has done all that it was asked for: for whoever measures.
@@ -162,6 +171,8 @@ fn keep_memory(device: &CudaDevice) -> Result<(), result::DriverError> {
 pub(super) struct Grid {
     blocks: [u32; 2],
     threads: u32,
+    /// Bytes that the threads of a block share, beside those that the kernel declares.
+    shared: u32,
 }
 
 impl Grid {
@@ -172,7 +183,12 @@ impl Grid {
 
     /// Blocks along two axes.
     pub fn blocks(x: usize, y: usize, threads: u32) -> Self {
-        Self { blocks: [x, y].map(|blocks| u32::try_from(blocks).unwrap_or(u32::MAX)), threads }
+        Self { blocks: [x, y].map(|blocks| u32::try_from(blocks).unwrap_or(u32::MAX)), threads, shared: 0 }
+    }
+
+    /// The same with room for numbers that a block shares.
+    pub fn sharing(self, numbers: usize) -> Self {
+        Self { shared: u32::try_from(numbers * size_of::<f32>()).unwrap_or(u32::MAX), ..self }
     }
 }
 
@@ -221,7 +237,7 @@ impl Card {
     {
         let function = self.device.get_func(MODULE, kernel).ok_or(CudaError::Cpu(CpuError::WrongNumElements))?;
         let [x, y] = grid.blocks;
-        let config = LaunchConfig { grid_dim: (x, y, 1), block_dim: (grid.threads, 1, 1), shared_mem_bytes: 0 };
+        let config = LaunchConfig { grid_dim: (x, y, 1), block_dim: (grid.threads, 1, 1), shared_mem_bytes: grid.shared };
         // SAFETY: callers in this crate hand over what `kernels.cu` declares, and addresses of tensors as large as the sizes beside them.
         Ok(unsafe { function.launch(config, arguments) }?)
     }

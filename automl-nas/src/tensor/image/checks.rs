@@ -7,10 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::tensor::{
-    Activation, AdamW, AdamWSettings, Cpu, Gradients, Linear, Matrix, Optimizer, Params, Scalar, Sgd, SgdSettings, gradient,
-    matrix, soft_targets, values,
-};
+use crate::tensor::{Cpu, Gradients, Matrix, Scalar, gradient, matrix, values};
 
 type Made<D> = Result<Image<D>, TensorError>;
 
@@ -201,6 +198,8 @@ fn of_images<D: ImageDevice, O: Operations<D>>(device: &D) -> Vec<Finding> {
         ("depthwise 3x3 of many", [33, 40, 16, 17], 40, grouped(ConvSpec::same(3, 1), 40)),
         ("depthwise 3x3, stride 2, dilation 2", [2, 3, 9, 8], 3, grouped(ConvSpec::dilated(3, 2, 2), 3)),
         ("depthwise 5x5", [2, 3, 9, 8], 3, grouped(ConvSpec::same(5, 1), 3)),
+        ("depthwise 5x5 of large images", [2, 3, 40, 37], 3, grouped(ConvSpec::same(5, 1), 3)),
+        ("depthwise 3x3 of large images, stride 2", [2, 3, 70, 41], 3, grouped(ConvSpec::same(3, 2), 3)),
         ("depthwise 7x7", [2, 3, 9, 8], 3, grouped(ConvSpec::same(7, 1), 3)),
         ("depthwise 3x1, stride 2", [2, 3, 9, 8], 3, grouped(ConvSpec::rectangular([3, 1], 2), 3)),
     ];
@@ -270,75 +269,6 @@ fn of_images<D: ImageDevice, O: Operations<D>>(device: &D) -> Vec<Finding> {
     found
 }
 
-/// Operations on matrices, losses and steps of the optimizers.
-fn of_matrices<D: ImageDevice>(device: &D) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let operands = [random(device, 5, 3, 1), random(device, 3, 4, 2), random(device, 1, 4, 3), random(device, 1, 4, 4)];
-    let [x, weight, bias, gain] = &operands;
-    let [aims, shares] = [90, 91].map(|seed| random(device, 5, 4, seed));
-    let mut note = |name: String, loss: &dyn Fn(&mut Recorder<D>) -> Result<Scalar<D>, TensorError>| {
-        let mut r = Recorder::on();
-        let loss = loss(&mut r).unwrap();
-        let mut numbers = vec![values(&loss)];
-        let mut gradients = r.backward(&loss).unwrap();
-        numbers.extend(operands.iter().map(|operand| gradient(&mut gradients, operand).unwrap()));
-        found.push((name, numbers));
-    };
-    use Activation::{Gelu, Identity, Relu, Sigmoid, Silu, Tanh};
-    for activation in [Identity, Relu, Gelu, Silu, Sigmoid, Tanh] {
-        for masked in [false, true] {
-            note(format!("{activation:?}, masked {masked}"), &|r| {
-                let mask = masked.then(|| random(device, 5, 4, 77));
-                let layer = Linear { weight, bias, activation, mask, input_gradient: true };
-                let y = r.linear(&layer, x)?;
-                r.apply(&y, |y| D::squared_error(y, &aims, &shares))
-            });
-        }
-    }
-    let layer = || Linear { weight, bias, activation: Activation::Identity, mask: None, input_gradient: true };
-    note("layer norm, residual".into(), &|r| {
-        let y = r.linear(&layer(), x)?;
-        let normal = r.apply(&y, |y| D::layer_norm(y, gain, bias))?;
-        let sum = r.apply(&normal, |normal| D::residual(normal, &y))?;
-        r.apply(&sum, |sum| D::squared_error(sum, &aims, &shares))
-    });
-    let targets = soft_targets([(2, 1.0), (0, 0.5), (3, 0.0), (1, 2.0), (3, 1.0)], 4, 0.1);
-    let targets = matrix(device, 5, 4, targets).unwrap();
-    note("cross-entropy, twice".into(), &|r| {
-        let logits = r.linear(&layer(), x)?;
-        let loss = r.cross_entropy(&logits, &targets)?;
-        let scaled = r.scaled(&logits, &aims)?;
-        let other = r.cross_entropy(&scaled, &targets)?;
-        r.weighted_sum(&[(1.0, &loss), (0.4, &other)])
-    });
-    note("embedding".into(), &|r| {
-        let rows = D::embedding(r, x, &[2, 0, 2, 4, 4])?;
-        let y = r.linear(&layer(), &rows)?;
-        r.apply(&y, |y| D::squared_error(y, &aims, &shares))
-    });
-    for (name, which) in [("sgd", 0), ("sgd, nesterov", 1), ("adamw", 2), ("adam", 3)] {
-        let mut params = Params::new(device.clone());
-        let weight = params.add([3, 4], numbers(12, 2), true).unwrap();
-        let bias = params.add([1, 4], numbers(4, 3), false).unwrap();
-        let settings = SgdSettings { nesterov: which == 1, weight_decay: 0.1, max_norm: 0.5, ..SgdSettings::default() };
-        let adam = AdamWSettings { weight_decay: 0.1, coupled: which == 3, max_norm: 0.5, ..AdamWSettings::default() };
-        let mut optimizer = match which {
-            0 | 1 => Optimizer::Sgd(Sgd::new(&params, settings).unwrap()),
-            _ => Optimizer::AdamW(AdamW::new(&mut params, adam).unwrap()),
-        };
-        for _ in 0..3 {
-            let mut r = Recorder::on();
-            let (weight, bias) = (params.get(weight), params.get(bias));
-            let layer = Linear { weight, bias, activation: Activation::Tanh, mask: None, input_gradient: false };
-            let y = r.linear(&layer, x).unwrap();
-            let loss = r.apply(&y, |y| D::squared_error(y, &aims, &shares)).unwrap();
-            optimizer.step(&mut params, &mut r.backward(&loss).unwrap(), 0.1).unwrap();
-        }
-        found.push((name.to_owned(), vec![params.export()]));
-    }
-    found
-}
-
 /// Two lists of findings agree up to the order of sums.
 fn agree(what: &str, found: &[Finding], expected: &[Finding]) {
     assert_eq!(found.len(), expected.len());
@@ -370,7 +300,79 @@ fn the_kernels_of_the_processor_agree_with_the_compositions() {
 #[cfg(feature = "cuda")]
 mod card {
     use super::*;
-    use crate::tensor::Cuda;
+    use crate::tensor::{Activation, AdamW, AdamWSettings, Cuda, Linear, Optimizer, Params, Sgd, SgdSettings, soft_targets};
+
+    /// What computes a loss.
+    type Loss<'a, D> = &'a dyn Fn(&mut Recorder<D>) -> Result<Scalar<D>, TensorError>;
+
+    /// Operations on matrices, losses and steps of the optimizers.
+    fn of_matrices<D: ImageDevice>(device: &D) -> Vec<Finding> {
+        let mut found = Vec::new();
+        let operands = [random(device, 5, 3, 1), random(device, 3, 4, 2), random(device, 1, 4, 3), random(device, 1, 4, 4)];
+        let [x, weight, bias, gain] = &operands;
+        let [aims, shares] = [90, 91].map(|seed| random(device, 5, 4, seed));
+        let mut note = |name: String, loss: Loss<'_, D>| {
+            let mut r = Recorder::on();
+            let loss = loss(&mut r).unwrap();
+            let mut numbers = vec![values(&loss)];
+            let mut gradients = r.backward(&loss).unwrap();
+            numbers.extend(operands.iter().map(|operand| gradient(&mut gradients, operand).unwrap()));
+            found.push((name, numbers));
+        };
+        use Activation::{Gelu, Identity, Relu, Sigmoid, Silu, Tanh};
+        for activation in [Identity, Relu, Gelu, Silu, Sigmoid, Tanh] {
+            for masked in [false, true] {
+                note(format!("{activation:?}, masked {masked}"), &|r| {
+                    let mask = masked.then(|| random(device, 5, 4, 77));
+                    let layer = Linear { weight, bias, activation, mask, input_gradient: true };
+                    let y = r.linear(&layer, x)?;
+                    r.apply(&y, |y| D::squared_error(y, &aims, &shares))
+                });
+            }
+        }
+        let layer = || Linear { weight, bias, activation: Activation::Identity, mask: None, input_gradient: true };
+        note("layer norm, residual".into(), &|r| {
+            let y = r.linear(&layer(), x)?;
+            let normal = r.apply(&y, |y| D::layer_norm(y, gain, bias))?;
+            let sum = r.apply(&normal, |normal| D::residual(normal, &y))?;
+            r.apply(&sum, |sum| D::squared_error(sum, &aims, &shares))
+        });
+        let targets = soft_targets([(2, 1.0), (0, 0.5), (3, 0.0), (1, 2.0), (3, 1.0)], 4, 0.1);
+        let targets = matrix(device, 5, 4, targets).unwrap();
+        note("cross-entropy, twice".into(), &|r| {
+            let logits = r.linear(&layer(), x)?;
+            let loss = r.cross_entropy(&logits, &targets)?;
+            let scaled = r.scaled(&logits, &aims)?;
+            let other = r.cross_entropy(&scaled, &targets)?;
+            r.weighted_sum(&[(1.0, &loss), (0.4, &other)])
+        });
+        note("embedding".into(), &|r| {
+            let rows = D::embedding(r, x, &[2, 0, 2, 4, 4])?;
+            let y = r.linear(&layer(), &rows)?;
+            r.apply(&y, |y| D::squared_error(y, &aims, &shares))
+        });
+        for (name, which) in [("sgd", 0), ("sgd, nesterov", 1), ("adamw", 2), ("adam", 3)] {
+            let mut params = Params::new(device.clone());
+            let weight = params.add([3, 4], numbers(12, 2), true).unwrap();
+            let bias = params.add([1, 4], numbers(4, 3), false).unwrap();
+            let settings = SgdSettings { nesterov: which == 1, weight_decay: 0.1, max_norm: 0.5, ..SgdSettings::default() };
+            let adam = AdamWSettings { weight_decay: 0.1, coupled: which == 3, max_norm: 0.5, ..AdamWSettings::default() };
+            let mut optimizer = match which {
+                0 | 1 => Optimizer::Sgd(Sgd::new(&params, settings).unwrap()),
+                _ => Optimizer::AdamW(AdamW::new(&mut params, adam).unwrap()),
+            };
+            for _ in 0..3 {
+                let mut r = Recorder::on();
+                let (weight, bias) = (params.get(weight), params.get(bias));
+                let layer = Linear { weight, bias, activation: Activation::Tanh, mask: None, input_gradient: false };
+                let y = r.linear(&layer, x).unwrap();
+                let loss = r.apply(&y, |y| D::squared_error(y, &aims, &shares)).unwrap();
+                optimizer.step(&mut params, &mut r.backward(&loss).unwrap(), 0.1).unwrap();
+            }
+            found.push((name.to_owned(), vec![params.export()]));
+        }
+        found
+    }
 
     /// The card, or word that there is none.
     fn card() -> Option<Cuda> {

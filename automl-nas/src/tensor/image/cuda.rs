@@ -15,8 +15,10 @@ use crate::tensor::{EPSILON, Matrix, Scalar, TensorError};
 
 /// Numbers that a convolution unfolds at a time, at most: a gigabyte.
 const UNFOLDED: usize = 1 << 28;
-/// Threads that sum up a channel.
-const WIDE: u32 = 512;
+/// Blocks that keep a card busy, more or less: a sum that has fewer is computed in parts.
+const BUSY: usize = 264;
+/// Parts of a sum, at most, since they are summed one after the other.
+const PARTS: usize = 64;
 
 /// [`Geometry`] as the kernels know it.
 #[derive(Clone, Copy)]
@@ -53,6 +55,60 @@ impl Sizes {
             dilation: g.dilation as i32,
             groups: g.groups as i32,
         }
+    }
+}
+
+/// The sizes of a depthwise convolution by square kernels, as the kernels know them.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Tiles {
+    size: [i32; 2],
+    out: [i32; 2],
+    stride: i32,
+    padding: [i32; 2],
+    dilation: i32,
+    channels: i32,
+    shift: i32,
+}
+
+// SAFETY: it is laid out as in `kernels.cu`.
+unsafe impl DeviceRepr for Tiles {}
+
+impl Tiles {
+    /// Height of a tile, as in `kernels.cu`.
+    const HIGH: usize = 32;
+
+    fn of(g: &Geometry) -> Self {
+        Self::new(g, g.size, g.out, g.padding)
+    }
+
+    /// The way back of a convolution of stride 1: it reads gradients of outputs.
+    fn turned(g: &Geometry) -> Self {
+        Self::new(g, g.out, g.size, [0, 1].map(|axis: usize| g.dilation * (g.kernel[axis] - 1) - g.padding[axis]))
+    }
+
+    fn new(g: &Geometry, size: [usize; 2], out: [usize; 2], padding: [usize; 2]) -> Self {
+        let pair = |pair: [usize; 2]| pair.map(|size| size as i32);
+        let shift = (3..5).find(|shift| out[1] <= 1 << shift).unwrap_or(5);
+        Self {
+            size: pair(size),
+            out: pair(out),
+            stride: g.stride as i32,
+            padding: pair(padding),
+            dilation: g.dilation as i32,
+            channels: g.channels as i32,
+            shift,
+        }
+    }
+
+    /// Blocks for each of some planes, or of others that each go through all tiles, and what they share.
+    fn grid(&self, planes: usize, parts: Option<usize>, kernel: usize) -> Grid {
+        let [high, wide] = [(self.out[0] as usize).min(Self::HIGH), 1 << self.shift];
+        let tiles = (self.out[0] as usize).div_ceil(Self::HIGH) * (self.out[1] as usize).div_ceil(wide);
+        let (stride, reach) = (self.stride as usize, (kernel - 1) * self.dilation as usize + 1);
+        let numbers = ((high - 1) * stride + reach) * ((wide - 1) * stride + reach);
+        let threads = (high * wide / 4).next_multiple_of(32).clamp(32, 256) as u32;
+        Grid::blocks(planes, parts.unwrap_or(tiles), threads).sharing(numbers)
     }
 }
 
@@ -104,8 +160,10 @@ fn count(shape: [usize; 4]) -> usize {
 /// How a convolution is computed.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
-    /// By kernels, each channel with its own.
-    Depthwise(&'static [&'static str; 3]),
+    /// By kernels that are square, each channel with its own: forward and for the weights.
+    Depthwise(usize, &'static [&'static str; 2]),
+    /// By kernels of any size, each channel with its own.
+    AnyDepthwise,
     /// As a product with the images as they are.
     Pointwise,
     /// As a product with what each output reads.
@@ -115,12 +173,15 @@ enum Way {
 impl Way {
     fn of(g: &Geometry) -> Self {
         if g.groups == g.channels && g.outputs == g.channels && g.channels > 1 {
-            return Self::Depthwise(match g.kernel {
-                [3, 3] => &["depthwise_3", "depthwise_to_x_3", "depthwise_to_weight_3"],
-                [5, 5] => &["depthwise_5", "depthwise_to_x_5", "depthwise_to_weight_5"],
-                [7, 7] => &["depthwise_7", "depthwise_to_x_7", "depthwise_to_weight_7"],
-                _ => &["depthwise_any", "depthwise_to_x_any", "depthwise_to_weight_any"],
-            });
+            // What a tile reads has to fit into the 48 kB that blocks share, and padding is no more than a kernel reaches.
+            let reach = g.dilation * (g.kernel[0] - 1);
+            let fits = 31 * g.stride + reach < 96 && g.padding.iter().all(|&padding| padding <= reach);
+            return match g.kernel {
+                [3, 3] if fits => Self::Depthwise(3, &["depthwise_3", "depthwise_to_weight_3"]),
+                [5, 5] if fits => Self::Depthwise(5, &["depthwise_5", "depthwise_to_weight_5"]),
+                [7, 7] if fits => Self::Depthwise(7, &["depthwise_7", "depthwise_to_weight_7"]),
+                _ => Self::AnyDepthwise,
+            };
         }
         let plain = g.kernel == [1, 1] && g.stride == 1 && g.padding == [0, 0];
         if plain { Self::Pointwise } else { Self::Unfolded }
@@ -174,10 +235,17 @@ impl Conv {
     }
 
     fn forward(&self, card: &Card, x: Address, weight: Address, out: Address) -> Done {
-        let g = &self.g;
-        if let Way::Depthwise([name, ..]) = self.way {
-            let grid = Grid::each(g.batch * g.outputs * g.out_plane());
-            return card.run(name, grid, (Sizes::of(g, g.batch), x, weight, out, i32::from(self.relu)));
+        let (g, relu) = (&self.g, i32::from(self.relu));
+        match self.way {
+            Way::Depthwise(kernel, [name, _]) => {
+                let tiles = Tiles::of(g);
+                return card.run(name, tiles.grid(g.batch * g.channels, None, kernel), (tiles, x, weight, out, relu, 0, x));
+            }
+            Way::AnyDepthwise => {
+                let grid = Grid::each(g.batch * g.outputs * g.out_plane());
+                return card.run("depthwise_any", grid, (Sizes::of(g, g.batch), x, weight, out, relu));
+            }
+            Way::Pointwise | Way::Unfolded => {}
         }
         let ([outputs, inputs], plane) = (self.group(), g.out_plane());
         self.shares(|first, images| {
@@ -206,34 +274,42 @@ impl Conv {
         to_x: Option<Address>,
     ) -> Done {
         let (g, relu) = (&self.g, i32::from(self.relu));
-        let sizes = Sizes::of(g, g.batch);
-        if let Way::Depthwise([_, of_x, of_weight]) = self.way {
-            let (size, parts) = (g.channels * g.taps(), (1024 / g.channels).clamp(1, g.batch.max(1)));
-            let room = card.room::<f32>(parts * size)?;
-            card.run(of_weight, Grid::blocks(g.channels, parts, 256), (sizes, x, delta, at(&room), relu))?;
-            card.run("add_parts", Grid::each(size), (size as i32, parts as i32, at(&room), to_weight))?;
-            if let Some(to_x) = to_x {
-                let grid = Grid::each(g.batch * g.channels * g.plane());
-                card.run(of_x, grid, (sizes, delta, weight, x, to_x, relu))?;
-            }
-            return Ok(());
+        if matches!(self.way, Way::Depthwise(..) | Way::AnyDepthwise) {
+            return self.depthwise_backward(card, x, weight, delta, to_weight, to_x);
         }
         let ([outputs, inputs], plane) = (self.group(), g.out_plane());
         let (size, in_size) = (g.outputs * inputs, g.channels * g.plane());
         self.shares(|first, images| {
             let (x, delta) = (step(x, first * in_size), step(delta, first * g.outputs * plane));
             let (columns, _room) = self.unfolded(card, x, images)?;
-            let room = card.room::<f32>(images * size)?;
-            for group in 0..g.groups {
-                card.product(&Product {
-                    sizes: [outputs, inputs, plane],
-                    left: (step(delta, group * outputs * plane), g.outputs * plane, false),
-                    right: (step(columns, group * inputs * plane), g.groups * inputs * plane, true),
-                    out: (step(at(&room), group * outputs * inputs), size),
-                    count: images,
-                })?;
+            let tile: usize = if outputs.min(inputs) <= 32 { 32 } else { 64 };
+            let tiles = outputs.div_ceil(tile) * inputs.div_ceil(tile);
+            if g.groups == 1 && tiles * images < BUSY {
+                // Too few products for the card: the places of an image are shared out, too.
+                let pieces = (BUSY / (tiles * images)).clamp(1, plane.div_ceil(128));
+                let parts = (BUSY / tiles).clamp(1, PARTS.min(images * pieces));
+                let room = card.room::<f32>(parts * size)?;
+                let (kernel, threads) = if tile == 32 { ("along_32", 64) } else { ("along_64", 256) };
+                let whole = |number: usize| number as i32;
+                let sizes = (whole(outputs), whole(inputs), whole(plane), whole(images), whole(pieces));
+                let (left_step, right_step) = ((g.outputs * plane) as i64, (inputs * plane) as i64);
+                let (a, b, c, d, e) = sizes;
+                let operands = (a, b, c, d, e, delta, left_step, columns, right_step, at(&room));
+                card.run(kernel, Grid::blocks(tiles, parts, threads), operands)?;
+                card.run("add_parts", Grid::each(size), (size as i32, parts as i32, at(&room), to_weight))?;
+            } else {
+                let room = card.room::<f32>(images * size)?;
+                for group in 0..g.groups {
+                    card.product(&Product {
+                        sizes: [outputs, inputs, plane],
+                        left: (step(delta, group * outputs * plane), g.outputs * plane, false),
+                        right: (step(columns, group * inputs * plane), g.groups * inputs * plane, true),
+                        out: (step(at(&room), group * outputs * inputs), size),
+                        count: images,
+                    })?;
+                }
+                card.run("add_parts", Grid::each(size), (size as i32, images as i32, at(&room), to_weight))?;
             }
-            card.run("add_parts", Grid::each(size), (size as i32, images as i32, at(&room), to_weight))?;
             let Some(to_x) = to_x.map(|to_x| step(to_x, first * in_size)) else { return Ok(()) };
             let room = card.room::<f32>(images * g.groups * inputs * plane)?;
             for group in 0..g.groups {
@@ -252,6 +328,42 @@ impl Conv {
                 _ => card.run("fold", Grid::each(count), (Sizes::of(g, images), at(&room), x, to_x, relu)),
             }
         })
+    }
+}
+
+impl Conv {
+    /// The same for kernels that see one channel.
+    fn depthwise_backward(
+        &self,
+        card: &Card,
+        x: Address,
+        weight: Address,
+        delta: Address,
+        to_weight: Address,
+        to_x: Option<Address>,
+    ) -> Done {
+        let (g, relu, sizes) = (&self.g, i32::from(self.relu), Sizes::of(&self.g, self.g.batch));
+        let (size, parts) = (g.channels * g.taps(), (2 * BUSY / g.channels).clamp(1, g.batch.min(PARTS)));
+        let room = card.room::<f32>(parts * size)?;
+        if let Way::Depthwise(kernel, [_, of_weight]) = self.way {
+            let tiles = Tiles::of(g);
+            let grid = tiles.grid(g.channels, Some(parts), kernel);
+            card.run(of_weight, grid, (tiles, g.batch as i32, x, delta, at(&room), relu))?;
+        } else {
+            card.run("depthwise_to_weight_any", Grid::blocks(g.channels, parts, 256), (sizes, x, delta, at(&room), relu))?;
+        }
+        card.run("add_parts", Grid::each(size), (size as i32, parts as i32, at(&room), to_weight))?;
+        match (to_x, self.way) {
+            (Some(to_x), Way::Depthwise(kernel, [name, _])) if g.stride == 1 => {
+                let tiles = Tiles::turned(g);
+                card.run(name, tiles.grid(g.batch * g.channels, None, kernel), (tiles, delta, weight, to_x, relu, 1, x))
+            }
+            (Some(to_x), _) => {
+                let grid = Grid::each(g.batch * g.channels * g.plane());
+                card.run("depthwise_to_x_any", grid, (sizes, delta, weight, x, to_x, relu))
+            }
+            (None, _) => Ok(()),
+        }
     }
 }
 
@@ -383,6 +495,8 @@ impl ImageDevice for Cuda {
         };
         let out = fresh(x, x.shape())?;
         let seen = of_batch.then(|| x.device().try_zeros_like(&(2, channels)).map_err(TensorError::of)).transpose()?;
+        let parts = (BUSY / channels).clamp(1, batch.min(PARTS));
+        let grid = Grid::blocks(channels, parts, 256);
         let of = |part: &Option<Matrix<Cuda>>| part.as_ref().map_or(Ok(0), address);
         let forward = || -> Done<CudaSlice<f32>> {
             let from = address(&x.tensor)?;
@@ -392,10 +506,13 @@ impl ImageDevice for Cuda {
                     card.upload(mean.iter().copied().chain(inverse).collect())?
                 }
                 None => {
-                    let stats = card.room(2 * channels)?;
+                    let (stats, rooms) = (card.room(2 * channels)?, card.room::<f32>(parts * 3 * channels)?);
                     let seen = seen.as_ref().map_or(Ok(0), address)?;
-                    let sizes = (batch as i32, channels as i32, plane as i32, EPSILON, from, at(&stats), seen);
-                    card.run("moments", Grid::blocks(channels, 1, WIDE), sizes)?;
+                    let sizes = (batch as i32, channels as i32, plane as i32, from, at(&rooms));
+                    card.run("moments", grid, sizes)?;
+                    let count = (batch * plane) as i32;
+                    let operands = (count, channels as i32, parts as i32, EPSILON, at(&rooms), at(&stats), seen);
+                    card.run("moments_of_parts", Grid::each(channels), operands)?;
                     stats
                 }
             };
@@ -415,9 +532,10 @@ impl ImageDevice for Cuda {
             let to_shift = if let Some(shift) = &shift { slope!(gradients, *shift) } else { 0 };
             let of = |part: &Option<Matrix<Cuda>>| part.as_ref().map_or(Ok(0), address);
             let (x, gain, shift) = (address(&from)?, of(&gain)?, of(&shift)?);
-            let sums = card.room::<f32>(2 * channels)?;
-            let grid = Grid::blocks(channels, 1, WIDE);
-            card.run("norm_sums", grid, (norm, x, at(&stats), gain, shift, delta, at(&sums), to_gain, to_shift))?;
+            let (sums, rooms) = (card.room::<f32>(2 * channels)?, card.room::<f32>(parts * 2 * channels)?);
+            card.run("norm_sums", grid, (norm, x, at(&stats), gain, shift, delta, at(&rooms)))?;
+            let operands = (norm, parts as i32, at(&rooms), at(&sums), to_gain, to_shift);
+            card.run("norm_sums_of_parts", Grid::each(channels), operands)?;
             if tracked {
                 let to_x = slope!(gradients, from);
                 card.run("norm_to_x", Grid::each(count), (norm, x, at(&stats), gain, shift, delta, at(&sums), to_x))?;
