@@ -19,8 +19,8 @@ type Problem = Box<dyn std::error::Error + Send + Sync>;
 
 /// A network in training, and its data.
 pub(super) enum Work {
-    Images { rows: Images, validation: Option<Images>, normalizer: Normalizer, trainee: Trainee },
-    Text { corpus: Corpus, model: LanguageModel },
+    Images { rows: Images, validation: Option<Images>, normalizer: Normalizer, trainee: Box<Trainee> },
+    Text { corpus: Corpus, model: Box<LanguageModel> },
 }
 
 /// What an epoch gave.
@@ -43,7 +43,7 @@ impl Work {
                 let Split { training: rows, validation } = images.read()?;
                 let normalizer = Normalizer::of(&rows);
                 let plan = plan(&about.genotype, &training.network, rows.shape, rows.classes.len(), recipe.auxiliary > 0.0)?;
-                let trainee = Trainee::new(training.device, plan, recipe, recipe.epochs, seed)?;
+                let trainee = Box::new(Trainee::new(training.device, plan, recipe, recipe.epochs, seed)?);
                 Ok(Self::Images { rows, validation, normalizer, trainee })
             }
             (None, Some(text)) => {
@@ -56,7 +56,7 @@ impl Work {
                 let corpus = text.read()?;
                 let words = corpus.vocabulary.len();
                 let model = LanguageModel::new(&about.genotype, &training.language, words, recipe, recipe.epochs, seed)?;
-                Ok(Self::Text { corpus, model })
+                Ok(Self::Text { corpus, model: Box::new(model) })
             }
             _ => Err(Error::config("final.images.folder", "name images or a text, one of the two").into()),
         }
