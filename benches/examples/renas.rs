@@ -3,16 +3,21 @@
 //! ```text
 //! cargo run --release -p benches --example renas -- speed [TRIALS]
 //! cargo run --release -p benches --example renas -- DATA TASK [SETTING …] [NAME=JSON …]
+//! cargo run --release -p benches --example renas -- DATA transfer [SETTING …] [NAME=JSON …]
 //! ```
 //!
 //! `DATA` is the folder of the tables, `TASK` one of `c10`, `c100` (NAS-Bench-201: search by the 12-epoch validation accuracy, tell the
 //! test accuracy after 200 epochs), `c10_200`, `c100_200` (search by that, too), `macro` and `ecnas`. `NAME=JSON` is a strategy, to try
 //! others than those listed here. Settings: `seeds=1..101`, `queries=500`, `target=73.0` (queries until the best has it), `level=93.5`
-//! (queries until the mean of the population has it), `curve=FILE.svg` (how the controller learns).
+//! (queries until the mean of the population has it), `best=84.89` (share of runs that found it), `curve=FILE.svg` (how the controller
+//! learns).
 //!
-//! A line a strategy: the told figure of the best so far after 50, 100, … queries, mean and standard deviation over the seeds; then,
-//! in three parts of the search, how many children were better than their parents, how many random mutations of the same parents
-//! would have been, and how many nats of entropy a mutation had.
+//! A line a strategy: the told figure of the best so far after 50, 100, … queries, mean and standard deviation over the seeds, and
+//! the figure that it was searched by; then, in three parts of the search, how many children were better than their parents, how many
+//! random mutations of the same parents would have been, and how many nats of entropy a mutation had.
+//!
+//! `transfer` searches `c10_200` first, then `c100_200` with the controller that was saved, and without one: `sources=1` searches of
+//! so many queries, each with the controller of the one before; the seeds of a run share nothing with those of another.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -43,6 +48,7 @@ fn main() -> Result<(), Failure> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["speed"] => speed(2000),
         ["speed", trials] => speed(trials.parse()?),
+        [data, "transfer", settings @ ..] => transfer(Path::new(data), &Settings::of(settings)?),
         [data, task, settings @ ..] => compare(&Task::of(Path::new(data), task)?, &Settings::of(settings)?),
         _ => Err("say `speed`, or the folder of the tables and the task".into()),
     }
@@ -172,13 +178,24 @@ struct Settings {
     queries: u64,
     target: Option<f64>,
     level: Option<f64>,
+    best: Option<f64>,
+    sources: u64,
     curve: Option<String>,
     strategies: Vec<(String, Box<dyn StrategyConfig>)>,
 }
 
 impl Settings {
     fn of(arguments: &[&str]) -> Result<Self, Failure> {
-        let mut own = Self { seeds: 1..101, queries: 500, target: None, level: None, curve: None, strategies: Vec::new() };
+        let mut own = Self {
+            seeds: 1..101,
+            queries: 500,
+            target: None,
+            level: None,
+            best: None,
+            sources: 1,
+            curve: None,
+            strategies: Vec::new(),
+        };
         for argument in arguments {
             let (name, value) = argument.split_once('=').ok_or_else(|| format!("`{argument}`: write NAME=VALUE"))?;
             match name {
@@ -189,32 +206,36 @@ impl Settings {
                 "queries" => own.queries = value.parse()?,
                 "target" => own.target = Some(value.parse()?),
                 "level" => own.level = Some(value.parse()?),
+                "best" => own.best = Some(value.parse()?),
+                "sources" => own.sources = value.parse()?,
                 "curve" => own.curve = Some(value.to_owned()),
                 _ => own.strategies.push((name.to_owned(), serde_json::from_str(value)?)),
             }
         }
-        if own.strategies.is_empty() {
-            let mut list = |name: &str, config: Box<dyn StrategyConfig>| own.strategies.push((name.to_owned(), config));
-            list("random", Box::new(Random {}));
-            list("reinforce", Box::<Reinforce>::default());
-            list(
-                "regularized_evolution 30/10",
-                Box::new(RegularizedEvolution { population: 30, sample: 10, mutations: Vec::new() }),
-            );
-            list("renas, random mutation", Box::new(Renas { learning_rate: 0.0, ..Renas::default() }));
-            list("renas, unidirectional", Box::new(Renas { bidirectional: false, ..Renas::default() }));
-            list("renas", Box::<Renas>::default());
-            list(
-                "renas_plus, random mutation",
-                Box::new(RenasPlus { learning_rate: 0.0, critic: Critic::none(), ..RenasPlus::default() }),
-            );
-            list("renas_plus, no critic", Box::new(RenasPlus { critic: Critic::none(), ..RenasPlus::default() }));
-            let alone = Critic { children: 1, ..Critic::default() };
-            list("renas_plus, no selection", Box::new(RenasPlus { critic: alone, ..RenasPlus::default() }));
-            list("renas_plus", Box::<RenasPlus>::default());
-        }
         Ok(own)
     }
+}
+
+/// The strategies that are compared where the command line names none.
+fn everyone() -> Vec<(String, Box<dyn StrategyConfig>)> {
+    let mut strategies: Vec<(String, Box<dyn StrategyConfig>)> = Vec::new();
+    let mut list = |name: &str, config: Box<dyn StrategyConfig>| strategies.push((name.to_owned(), config));
+    list("random", Box::new(Random {}));
+    list("reinforce", Box::<Reinforce>::default());
+    list("regularized_evolution 30/10", Box::new(RegularizedEvolution { population: 30, sample: 10, mutations: Vec::new() }));
+    list("renas, random mutation", Box::new(Renas { learning_rate: 0.0, ..Renas::default() }));
+    list("renas, unidirectional", Box::new(Renas { bidirectional: false, ..Renas::default() }));
+    list("renas", Box::<Renas>::default());
+    list(
+        "renas_plus, random mutation",
+        Box::new(RenasPlus { learning_rate: 0.0, critic: Critic::none(), ..RenasPlus::default() }),
+    );
+    list("renas_plus, no restart", Box::new(RenasPlus { patience: 0, ..RenasPlus::default() }));
+    list("renas_plus, no critic", Box::new(RenasPlus { critic: Critic::none(), ..RenasPlus::default() }));
+    let alone = Critic { children: 1, ..Critic::default() };
+    list("renas_plus, no selection", Box::new(RenasPlus { critic: alone, ..RenasPlus::default() }));
+    list("renas_plus", Box::<RenasPlus>::default());
+    strategies
 }
 
 /// A figure of a child.
@@ -235,6 +256,8 @@ struct Child {
 struct Run {
     /// The told figure of the best so far, after each query.
     told: Vec<f64>,
+    /// What that was searched by.
+    found: Vec<f64>,
     /// The mean of what is searched by over the population, after each query.
     population: Vec<f64>,
     children: Vec<Child>,
@@ -260,6 +283,7 @@ fn search(config: &dyn StrategyConfig, task: &Task, seed: u64, queries: u64) -> 
             (best, figure) = (loss, trial.metrics.get(&task.report).copied().unwrap_or(f64::NAN));
         }
         run.told.push(figure);
+        run.found.push(task.objective.loss(best));
         let note = trial.origin.note.as_ref();
         let number = |name: &str| note.and_then(|note| note.get(name)?.as_f64());
         members.push((id, loss));
@@ -291,7 +315,8 @@ fn search(config: &dyn StrategyConfig, task: &Task, seed: u64, queries: u64) -> 
 fn compare(task: &Task, settings: &Settings) -> Result<(), Failure> {
     let queries = settings.queries;
     let mut curves = Vec::new();
-    for (name, config) in &settings.strategies {
+    let own = if settings.strategies.is_empty() { everyone() } else { Vec::new() };
+    for (name, config) in settings.strategies.iter().chain(&own) {
         let start = Instant::now();
         let seeds = settings.seeds.clone().into_par_iter();
         let runs = seeds.map(|seed| search(config.as_ref(), task, seed, queries)).collect::<Result<Vec<Run>, Failure>>()?;
@@ -299,6 +324,15 @@ fn compare(task: &Task, settings: &Settings) -> Result<(), Failure> {
         for budget in [50, 100, 150, 300, 500].into_iter().filter(|budget| *budget as u64 <= queries) {
             let (mean, deviation) = moments(runs.iter().filter_map(|run| run.told.get(budget - 1).copied()));
             write!(line, " {mean:.2}±{deviation:.2}")?;
+        }
+        write!(line, " | searched")?;
+        for budget in [50, 100, 150, 300, 500].into_iter().filter(|budget| *budget as u64 <= queries) {
+            let found = runs.iter().filter_map(|run| run.found.get(budget - 1).copied());
+            let (mean, deviation) = moments(found.clone());
+            write!(line, " {mean:.2}±{deviation:.2}")?;
+            if let Some(best) = settings.best {
+                write!(line, " {:.0}%", 100.0 * found.filter(|figure| *figure >= best).count() as f64 / runs.len() as f64)?;
+            }
         }
         let shares: [(&str, Figure, f64); 3] = [
             ("better %", |child| child.better, 100.0),
@@ -323,6 +357,45 @@ fn compare(task: &Task, settings: &Settings) -> Result<(), Failure> {
     }
     if let Some(file) = &settings.curve {
         std::fs::write(file, picture(&curves, queries)?)?;
+    }
+    Ok(())
+}
+
+/// Queries to a target with and without what was learnt on another table.
+fn transfer(data: &Path, settings: &Settings) -> Result<(), Failure> {
+    let [source, goal] = [Task::of(data, "c10_200")?, Task::of(data, "c100_200")?];
+    let queries = settings.queries;
+    let target = settings.target.unwrap_or(73.0);
+    let plus: [(String, Box<dyn StrategyConfig>); 1] = [("renas_plus".into(), Box::<RenasPlus>::default())];
+    for (name, config) in if settings.strategies.is_empty() { &plus } else { settings.strategies.as_slice() } {
+        let config = serde_json::to_value(config)?;
+        let with = |key: &[(&str, &Path)]| -> Result<Box<dyn StrategyConfig>, Failure> {
+            let mut config = config.clone();
+            key.iter().for_each(|(key, path)| config[*key] = json!(path));
+            Ok(serde_json::from_value(config)?)
+        };
+        let trained = |seed: u64| -> Result<Run, Failure> {
+            let folder = tempfile::tempdir()?;
+            let file = folder.path().join("controller.safetensors");
+            for round in 0..settings.sources {
+                let keys = [("save", file.as_path()), ("controller", file.as_path())];
+                let config = with(&keys[..if round == 0 { 1 } else { 2 }])?;
+                search(config.as_ref(), &source, seed_of(seed, "source", round), queries)?;
+            }
+            search(with(&[("controller", &file)])?.as_ref(), &goal, seed, queries)
+        };
+        let untrained = |seed: u64| search(with(&[])?.as_ref(), &goal, seed, queries);
+        let all = |run: &(dyn Fn(u64) -> Result<Run, Failure> + Sync)| -> Result<Vec<Run>, Failure> {
+            settings.seeds.clone().into_par_iter().map(run).collect()
+        };
+        for (what, runs) in [("untrained", all(&untrained)?), ("trained", all(&trained)?)] {
+            let mut line = format!("{:<28}", format!("{name}, {what}"));
+            for budget in [20, 50, 100, 150, 300].into_iter().filter(|budget| *budget as u64 <= queries) {
+                let (mean, deviation) = moments(runs.iter().filter_map(|run| run.told.get(budget - 1).copied()));
+                write!(line, " {mean:.2}±{deviation:.2}")?;
+            }
+            println!("{line} | best {target}: {}", until(&runs, |run| &run.told, target, queries));
+        }
     }
     Ok(())
 }

@@ -69,8 +69,9 @@ const DRAWN: usize = 3;
 const SCALE: f64 = 2.0;
 /// Largest error whose square counts; beyond it, the size does (Huber 1964).
 const HUBER: f32 = 1.0;
-/// Added to the deviation of what the critic expects of imagined children: where it expects the same of all, nothing is learnt.
-const DOUBT: f32 = 0.1;
+/// Added to the deviation of what the critic expects of imagined children, and about as large as a young critic errs: where it expects
+/// much the same of all, little is learnt. With a tenth of it, the policy soon follows the errors of a critic that knows twenty candidates.
+const DOUBT: f32 = 1.0;
 
 impl Learner {
     /// The lessons of a trial, drawn by `seed`; the latest candidate is among them.

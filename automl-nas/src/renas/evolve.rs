@@ -27,6 +27,8 @@ pub(super) struct Running {
     pub size: usize,
     pub sample: usize,
     pub aging: bool,
+    /// Trials without an improvement after which a new population begins; none: never.
+    pub patience: Option<usize>,
     pub mutator: Mutator,
     pub learner: Learner,
     pub critic: Option<Critic>,
@@ -43,7 +45,13 @@ pub(super) struct Running {
 /// What was told.
 #[derive(Default)]
 pub(super) struct Told {
-    trials: usize,
+    /// Random candidates that the population still begins with.
+    beginners: usize,
+    /// The first trial that can be a parent in this population.
+    since: u64,
+    /// The smallest loss of this population's trials, and how many trials ago it was found.
+    record: Option<f64>,
+    stale: usize,
     hashes: BTreeSet<u64>,
     /// Survivors that had the full effort.
     finished: BTreeSet<u64>,
@@ -51,6 +59,21 @@ pub(super) struct Told {
     complete: BTreeMap<u64, (Trace, f64)>,
     /// The oldest first.
     members: Vec<Member>,
+    /// The best of each population before this one.
+    past: Vec<Member>,
+}
+
+impl Told {
+    pub fn new(beginners: usize) -> Self {
+        Self { beginners, ..Self::default() }
+    }
+
+    /// Ends the population after a trial; the next begins with so many random candidates.
+    fn begin_anew(&mut self, last: u64, beginners: usize) {
+        let best = self.members.drain(..).min_by(|a, b| a.loss.total_cmp(&b.loss).then(a.id.cmp(&b.id)));
+        self.past.extend(best);
+        (self.beginners, self.since, self.record, self.stale) = (beginners, last + 1, None, 0);
+    }
 }
 
 #[derive(Clone)]
@@ -102,7 +125,7 @@ impl Running {
 
     fn random(&self, ask: &Ask<'_>, rng: &mut dyn Rng) -> Result<Proposal> {
         let space: &Arc<dyn SearchSpace> = &self.mutator.space;
-        if let (true, Some(critic)) = (self.warm, &self.critic) {
+        if let (true, Some(critic)) = (self.warm && self.told.since == 0, &self.critic) {
             let mut best: Option<(f32, Genotype)> = None;
             for _ in 0..critic.children {
                 let genotype = sample(space.as_ref(), rng)?;
@@ -130,7 +153,7 @@ impl Running {
         let hash = |genotype| self.mutator.space.canonical_hash(genotype);
         let pending: BTreeSet<u64> =
             ask.pending.iter().filter(|other| other.fidelity == 1.0).map(|other| hash(&other.genotype)).collect();
-        let left = self.told.members.iter().filter(|member| {
+        let left = self.told.members.iter().chain(&self.told.past).filter(|member| {
             let own = hash(&member.genotype);
             !pending.contains(&own) && !self.told.finished.contains(&own)
         });
@@ -164,6 +187,31 @@ impl Running {
             child_loss: loss,
         })
     }
+
+    /// Takes a trial into the population, and ends that where it goes nowhere.
+    fn enter(&mut self, trial: &Trial, loss: Option<f64>, note: Option<Note>) {
+        let told = &mut self.told;
+        told.stale = if told.beginners > 0 { 0 } else { told.stale + 1 };
+        told.beginners = told.beginners.saturating_sub(1);
+        if let Some(loss) = loss {
+            if told.record.is_none_or(|record| loss < record) {
+                (told.record, told.stale) = (Some(loss), 0);
+            }
+            let members = &mut told.members;
+            members.push(Member { id: trial.id, loss, genotype: trial.genotype.clone() });
+            if members.len() > self.size {
+                let worst = || (0..members.len()).max_by(|&a, &b| members[a].loss.total_cmp(&members[b].loss).then(b.cmp(&a)));
+                // With outcomes in flight, another child may have taken its place already.
+                let chosen = note.and_then(|note| members.iter().position(|member| member.id == note.dies));
+                if let Some(index) = if self.aging { Some(0) } else { chosen.or_else(worst) } {
+                    members.remove(index);
+                }
+            }
+        }
+        if self.patience.is_some_and(|patience| told.stale >= patience) {
+            told.begin_anew(trial.id, self.sample.min(self.size));
+        }
+    }
 }
 
 impl Strategy for Running {
@@ -171,7 +219,7 @@ impl Strategy for Running {
         if self.finish.is_some_and(|finish| ask.trial >= finish) {
             return Ok(self.survivor(ask).into_iter().collect());
         }
-        if self.told.trials < self.size {
+        if self.told.beginners > 0 {
             return Ok(vec![self.random(ask, rng)?]);
         }
         let controller = &self.learner.controller;
@@ -228,7 +276,6 @@ impl Strategy for Running {
             return Ok(());
         }
         let trace = self.mutator.space.trace(&trial.genotype)?;
-        self.told.trials += 1;
         self.told.hashes.insert(hash);
         // Losses of less effort cannot be compared with those of more.
         let loss = trial.loss().filter(|loss| loss.is_finite() && trial.fidelity == self.fidelity);
@@ -246,17 +293,12 @@ impl Strategy for Running {
             self.learner.seen.push(Seen { genotype: trial.genotype.clone(), trace: trace.clone(), sequence, loss });
             self.learner.criticise(critic, &self.mutator, trial.id)?;
         }
-        let Some(loss) = loss else { return Ok(()) };
-        self.told.complete.insert(trial.id, (trace, loss));
-        let members = &mut self.told.members;
-        members.push(Member { id: trial.id, loss, genotype: trial.genotype.clone() });
-        if members.len() > self.size {
-            let worst = || (0..members.len()).max_by(|&a, &b| members[a].loss.total_cmp(&members[b].loss).then(b.cmp(&a)));
-            // With outcomes in flight, another child may have taken its place already.
-            let chosen = note.and_then(|note| members.iter().position(|member| member.id == note.dies));
-            if let Some(index) = if self.aging { Some(0) } else { chosen.or_else(worst) } {
-                members.remove(index);
-            }
+        if let Some(loss) = loss {
+            self.told.complete.insert(trial.id, (trace, loss));
+        }
+        // With outcomes in flight, there may be a late child of a population that has ended.
+        if trial.origin.parents.first().is_none_or(|parent| *parent >= self.told.since) {
+            self.enter(trial, loss, note);
         }
         Ok(())
     }

@@ -130,6 +130,9 @@ pub struct RenasPlus {
     pub sample: usize,
     /// Whether the oldest member makes room instead of the worst of the sample; default yes.
     pub aging: bool,
+    /// Children without an improvement after which a new population begins, with `sample` random members and all that was learnt;
+    /// default 20, which is how long the best lives. 0: never.
+    pub patience: usize,
     /// How much a mutation changes; default `several = 0`: one place.
     pub changes: Changes,
     /// What a mutation is rewarded for; default `improvement`.
@@ -181,6 +184,7 @@ impl Default for RenasPlus {
             population: 20,
             sample: 10,
             aging: true,
+            patience: 20,
             changes: Changes::Several(0.0),
             reward: Reward::Improvement,
             baseline: 0.95,
@@ -220,6 +224,7 @@ plugin! {
                 population: self.population,
                 sample: self.sample,
                 aging: self.aging,
+                patience: 0,
                 changes: self.changes,
                 reward: Reward::Figure,
                 baseline: 0.0,
@@ -341,6 +346,7 @@ impl RenasPlus {
             size: self.population,
             sample: self.sample,
             aging: self.aging,
+            patience: Some(self.patience).filter(|patience| *patience > 0),
             mutator,
             learner,
             critic: Some(self.critic.clone()).filter(Critic::is_on),
@@ -348,7 +354,7 @@ impl RenasPlus {
             fidelity: self.fidelity,
             finish: self.finish,
             save: self.save.clone(),
-            told: Told::default(),
+            told: Told::new(self.population),
         }))
     }
 }

@@ -89,6 +89,39 @@ fn the_best_of_the_sample_mutates_and_its_worst_dies() {
     }
 }
 
+#[test]
+fn a_population_that_goes_nowhere_makes_room_for_a_new_one() {
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201 { merge_isomorphic: false });
+    let config = RenasPlus { population: 6, sample: 3, patience: 4, ..tiny() };
+    let flat = run(&config, &space, 24, |_| Some(-0.5));
+    let random: Vec<u64> = flat.iter().filter(|trial| trial.origin.by == "random").map(|trial| trial.id).collect();
+    assert_eq!(random, [0, 1, 2, 3, 4, 5, 10, 11, 12, 17, 18, 19], "as many as a tournament has, after four children in vain");
+    let of_its_own = |trial: &&Trial| trial.origin.parents.iter().all(|parent| (*parent < 10) == (trial.id < 10));
+    assert!(flat.iter().filter(|trial| trial.id < 17).all(|trial| of_its_own(&trial)), "nobody descends from the old one");
+    let never = run(&RenasPlus { patience: 0, ..config }, &space, 24, |_| Some(-0.5));
+    assert!(never[6..].iter().all(|trial| trial.origin.by == "renas_plus"));
+}
+
+#[test]
+fn the_late_child_of_an_old_population_does_not_enter_the_new_one() {
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201 { merge_isomorphic: false });
+    let config = RenasPlus { population: 4, sample: 2, patience: 3, ..tiny() };
+    let mut strategy = config.build(space, &[]).unwrap();
+    let mut proposals: Vec<automl_core::Proposal> = Vec::new();
+    for id in 0..40 {
+        proposals.push(strategy.ask(&Ask::alone(id, &[]), &mut ChaCha8Rng::seed_from_u64(id)).unwrap().remove(0));
+        // Five are in flight. The first population ends with trial 6, when 9 to 11 are under way; they turn out best of all.
+        if let Some(told) = id.checked_sub(5) {
+            let loss = if (9..=11).contains(&told) { -1.0 } else { -0.5 };
+            strategy.tell(&Trial::told(told, proposals[told as usize].clone(), Some(vec![loss]))).unwrap();
+        }
+    }
+    let parents: Vec<Option<u64>> = proposals.iter().map(|proposal| proposal.origin.parents.first().copied()).collect();
+    assert!(parents[9..=11].iter().all(|parent| parent.is_some_and(|parent| parent < 6)), "{parents:?}");
+    assert!(parents[12..].iter().flatten().all(|parent| *parent > 6 && !(9..=11).contains(parent)), "{parents:?}");
+    assert!(parents[12..].iter().any(Option::is_some));
+}
+
 /// By how many convolutions a mutation of a random cell improves it in the mean, after so many lessons.
 fn gain(learning: Learning, lessons: u64) -> f64 {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
@@ -180,7 +213,7 @@ fn failures_are_survived() {
     let space: Arc<dyn SearchSpace> = Arc::new(GraphSpace::default());
     assert!(run(&plain(), &space, 30, |_| None).iter().all(|trial| trial.origin.by == "random"));
     let odd = |genotype: &Genotype| (genotype.nodes.len() % 2 == 1).then_some(-0.5);
-    let trials = run(&tiny(), &space, 80, odd);
+    let trials = run(&RenasPlus { patience: 0, ..tiny() }, &space, 80, odd);
     let failed = |id: &u64| trials[*id as usize].loss().is_none();
     assert!(!trials.iter().flat_map(|trial| &trial.origin.parents).any(failed));
     assert!(trials[20..].iter().all(|trial| trial.origin.by == "renas_plus"));
@@ -428,6 +461,17 @@ fn the_survivors_get_the_full_effort_and_end_the_search() {
     assert!(children[6..].iter().all(|trial| trial.origin.by == "renas"), "less than full effort is learnt from");
     assert!((1..=6).contains(&survivors.len()) && survivors.iter().all(|trial| trial.fidelity == 1.0));
     assert!(survivors.is_sorted_by_key(|trial| trial.losses[0]), "the best first");
+}
+
+#[test]
+fn the_best_of_every_population_survives() {
+    let space: Arc<dyn SearchSpace> = Arc::new(NasBench201 { merge_isomorphic: false });
+    let config = RenasPlus { population: 6, sample: 3, patience: 5, finish: Some(80), ..tiny() };
+    let trials = run(&config, &space, 81, |genotype| Some(share(genotype, "nor_conv_3x3") - share(genotype, "none") / 2.0));
+    let (searched, survivors) = trials.split_at(80);
+    assert!(searched[6..].iter().any(|trial| trial.origin.by == "random"), "it began anew");
+    let best = searched.iter().map(|trial| trial.losses[0]).fold(f64::INFINITY, f64::min);
+    assert_eq!((survivors[0].origin.by.as_str(), survivors[0].losses[0]), ("survivor", best));
 }
 
 #[test]
