@@ -118,13 +118,7 @@ impl Seen {
         if trace.is_empty() {
             return Ok(None);
         }
-        let mut spellings = vec![codec.sequence(&trace)?];
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        for _ in 0..settings.spellings {
-            if let Some(other) = codec.space.equivalent(genotype, &mut rng)? {
-                spellings.push(codec.sequence(&codec.space.trace(&other)?)?);
-            }
-        }
+        let spellings = codec.spellings(genotype, &trace, settings.spellings, seed)?;
         let loss = if loss.is_finite() { loss } else { f64::INFINITY };
         Ok(Some(Self { id, trace, spellings, loss, since: 0, until: usize::MAX }))
     }
@@ -145,7 +139,7 @@ struct Running {
     /// The last fit that later ones go on from.
     base: Kept,
     /// Networks that can spell; they depend on `seed` alone.
-    speller: fit::Speller,
+    spellers: fit::Spellers,
 }
 
 /// A fit, with the number of trials that had been told.
@@ -170,7 +164,7 @@ impl Running {
             seed: 0,
             fitted: Mutex::new(None),
             base: Mutex::new(None),
-            speller: fit::Speller::default(),
+            spellers: fit::Spellers::default(),
         })
     }
 
@@ -193,18 +187,19 @@ impl Running {
     /// With warm starts, the fit that the next one goes on from: of the initial pool, and of each round since. When it is asked
     /// for has no part in it: what a run that was resumed lacks is made up for.
     fn base(&self, cancel: &Cancel) -> Result<Option<(usize, Arc<Fitted>)>> {
-        let Settings { initial, batch, warm, .. } = self.settings;
-        if warm == 0 {
+        if self.settings.warm == 0 {
             return Ok(None);
         }
         let mut kept = self.base.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = kept.as_ref().map_or(initial, |(told, _)| told + batch);
-        for told in (next..=self.told).step_by(batch) {
-            match self.fit(told, kept.as_ref().map(|(_, base)| base.as_ref()), cancel)? {
-                Some(fitted) => *kept = Some((told, fitted)),
+        let after = |told: usize| told + self.settings.round(told);
+        let mut next = kept.as_ref().map_or(self.settings.initial, |(told, _)| after(*told));
+        while next <= self.told {
+            match self.fit(next, kept.as_ref().map(|(_, base)| base.as_ref()), cancel)? {
+                Some(fitted) => *kept = Some((next, fitted)),
                 None if cancel.is_cancelled() => return Ok(None),
                 None => {}
             }
+            next = after(next);
         }
         Ok(kept.clone())
     }
@@ -216,9 +211,15 @@ impl Running {
         let Some(scores) = self.settings.target.scores(&losses) else { return Ok(None) };
         let seed = StableHash::new("nao").number(self.seed).number(told as u64).finish();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let start = match base {
-            Some(base) => Start::Fitted(base),
-            None => Start::New(self.speller.get(&self.codec, &self.settings, self.seed, cancel)?),
+        let round = told.saturating_sub(self.settings.initial) / self.settings.batch;
+        let start = Start {
+            // Where all members go on, none is asked for.
+            spellers: match base {
+                Some(_) if !self.settings.renew => &[],
+                _ => self.spellers.get(&self.codec, &self.settings, self.seed, cancel)?,
+            },
+            before: base,
+            renewed: self.settings.renew.then_some(round % self.settings.ensemble),
         };
         let fitted = fit::fit(&self.codec, &self.settings, &start, &known, &scores, &mut rng, cancel)?;
         Ok(if cancel.is_cancelled() { None } else { Some(Arc::new(fitted)) })
@@ -286,15 +287,20 @@ impl Running {
         rng: &mut dyn Rng,
         cancel: &Cancel,
     ) -> Result<Vec<Proposal>> {
-        let mut from: Vec<Moved> = Vec::new();
-        for seed in seeds {
-            let sequence = seed.spellings.first().cloned().unwrap_or_default();
-            from.push(Moved { seed: seed.id, step: 0.0, trace: seed.trace.clone(), sequence, proposal: None });
-        }
+        let first = self.settings.choose == Choice::First;
+        let set_out = |seed: &&Seen| {
+            let mut spellings = seed.spellings.clone();
+            if !first && self.settings.judged > 0 {
+                let len = spellings.len().max(1);
+                spellings.rotate_left((self.told / self.settings.batch) % len);
+            }
+            Moved { by: "move", seed: seed.id, step: 0.0, trace: seed.trace.clone(), spellings, proposal: None }
+        };
+        let mut from: Vec<Moved> = seeds.iter().map(set_out).collect();
         let mut found: Vec<Moved> = Vec::new();
         for hop in 0..=self.settings.hops {
             let new = self.hop(fitted, &from, count, taken, rng, cancel)?;
-            if self.settings.choose == Choice::First {
+            if first {
                 found.extend(new);
                 break;
             }
@@ -305,14 +311,23 @@ impl Running {
                 break;
             }
         }
+        if !first {
+            for seed in seeds.iter().take(self.settings.neighbours) {
+                for genotype in self.codec.neighbours(&seed.trace, rng)? {
+                    if taken.insert(self.hash(&genotype)) {
+                        found.push(self.moved("neighbour", seed.id, 0.0, genotype)?);
+                    }
+                }
+            }
+        }
         let mut chosen = self.chosen(fitted, &found, count)?;
-        if self.settings.choose == Choice::First {
+        if first {
             chosen = (0..found.len().min(count)).collect();
         }
         let proposal = |index: usize| {
             let moved = found.get(index)?;
             let note = serde_json::json!({ "step": moved.step });
-            Some(self.proposal("move", moved.seed, moved.proposal.clone()?, Some(note)))
+            Some(self.proposal(moved.by, moved.seed, moved.proposal.clone()?, Some(note)))
         };
         Ok(chosen.into_iter().filter_map(proposal).collect())
     }
@@ -328,7 +343,7 @@ impl Running {
         cancel: &Cancel,
     ) -> Result<Vec<Moved>> {
         let steps = self.settings.steps();
-        let inputs: Vec<&Sequence> = from.iter().map(|moved| &moved.sequence).collect();
+        let inputs: Vec<&Sequence> = from.iter().filter_map(|moved| moved.spellings.first()).collect();
         let course = |model| Course::new(model, &inputs, steps.normalised).map(|course| (model, course)).map_err(failed);
         let courses = fitted.models.iter().map(course).collect::<Result<Vec<_>>>()?;
         let sizes: Vec<f64> = (0..=steps.enlarged).map(|enlarged| steps.first * (1.0 + 0.5 * enlarged as f64)).collect();
@@ -345,13 +360,18 @@ impl Running {
                 let Some(seed) = from.get(decoded.seed) else { continue };
                 let genotype = self.codec.precise(&decoded.answers, &seed.trace, rng)?;
                 if taken.insert(self.hash(&genotype)) {
-                    let trace = self.codec.space.trace(&genotype)?;
-                    let sequence = self.codec.sequence(&trace)?;
-                    found.push(Moved { seed: seed.seed, step: decoded.step, trace, sequence, proposal: Some(genotype) });
+                    found.push(self.moved("move", seed.seed, decoded.step, genotype)?);
                 }
             }
         }
         Ok(found)
+    }
+
+    fn moved(&self, by: &'static str, seed: u64, step: f64, genotype: Genotype) -> Result<Moved> {
+        let trace = self.codec.space.trace(&genotype)?;
+        let more = if self.settings.choose == Choice::First { 0 } else { self.settings.judged };
+        let spellings = self.codec.spellings(&genotype, &trace, more, self.hash(&genotype))?;
+        Ok(Moved { by, seed, step, trace, spellings, proposal: Some(genotype) })
     }
 
     /// The indices of up to `count` candidates, the most promising first.
@@ -359,10 +379,10 @@ impl Running {
         if self.settings.choose == Choice::First || found.is_empty() {
             return Ok(Vec::new());
         }
-        let sequences: Vec<&Sequence> = found.iter().map(|moved| &moved.sequence).collect();
+        let candidates: Vec<&[Sequence]> = found.iter().map(|moved| moved.spellings.as_slice()).collect();
         let orders = match self.settings.choose {
-            Choice::Thompson => fitted.opinions(&sequences)?,
-            _ => vec![fitted.judge(&sequences, self.settings.caution)?],
+            Choice::Thompson => fitted.opinions(&candidates)?,
+            _ => vec![fitted.judge(&candidates, self.settings.caution)?],
         };
         Ok(in_turn(&orders, count))
     }
@@ -394,11 +414,13 @@ fn in_turn(judges: &[Vec<f64>], count: usize) -> Vec<usize> {
 /// Where a move starts, or where it got to.
 #[derive(Clone)]
 struct Moved {
+    by: &'static str,
     /// The trial that it set out from, however many moves ago.
     seed: u64,
     step: f64,
     trace: Trace,
-    sequence: Sequence,
+    /// Its tokens first.
+    spellings: Vec<Sequence>,
     /// Nothing for what was evaluated.
     proposal: Option<Genotype>,
 }
@@ -412,7 +434,8 @@ impl Strategy for Running {
             return Ok(vec![self.random(&taken, rng)?]);
         }
         let Some(fitted) = self.fitted(ask.cancel)? else { return Ok(vec![self.random(&taken, rng)?]) };
-        let share = |of: f64| (of * self.settings.batch as f64).round() as usize;
+        let size = self.settings.round(self.told);
+        let share = |of: f64| (of * size as f64).round() as usize;
         let mut refined = Vec::new();
         for seed in seeds.iter().cycle().take(share(self.settings.refine)) {
             if let Some(genotype) = self.codec.nudged(&seed.trace, rng)?
@@ -421,10 +444,10 @@ impl Strategy for Running {
                 refined.push(self.proposal("refine", seed.id, genotype, None));
             }
         }
-        let room = self.settings.batch.saturating_sub(share(self.settings.explore) + refined.len());
+        let room = size.saturating_sub(share(self.settings.explore) + refined.len());
         let mut proposals = self.moves(&fitted, &seeds, room, &mut taken, rng, ask.cancel)?;
         proposals.extend(refined);
-        while proposals.len() < self.settings.batch {
+        while proposals.len() < size {
             let random = self.random(&taken, rng)?;
             // A space that is all but used up may have nothing new; then one that was tried before says so to the study.
             if !taken.insert(self.hash(&random.genotype)) && !proposals.is_empty() {

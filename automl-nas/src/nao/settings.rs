@@ -21,6 +21,9 @@ pub struct Settings {
     pub initial: usize,
     /// Proposals of a round: between two of them the networks are fitted anew. Default 25.
     pub batch: usize,
+    /// Least size of a round as a share of what was evaluated before, so that fits take time in proportion to the trials and not to
+    /// their square. Default 0: all rounds are of one size.
+    pub growth: f64,
     /// Best candidates of all evaluated that are moved. Default 25.
     pub seeds: usize,
     /// Share of a round that is drawn at random, 0 to 1. Default 0.
@@ -56,6 +59,16 @@ pub struct Settings {
     pub anneal: bool,
     /// Passes of a fit that goes on from that of the round before, in place of `epochs`. Default 0: each starts anew.
     pub warm: usize,
+    /// Whether one member of the ensemble after the other, one a round, starts anew all the same. Default no.
+    pub renew: bool,
+    /// Whether each member has an encoder and a decoder of its own from the pre-training. Default no: they share one start.
+    pub apart: bool,
+    /// Share of the outcomes that each member is not told. Default 0.
+    pub left_out: f64,
+    /// Other spellings of a candidate that the predictors are asked about, to take the mean. Default 0.
+    pub judged: usize,
+    /// Best seeds whose neighbours, in one answer, compete with what was decoded; not with `choose: first`. Default 0.
+    pub neighbours: usize,
     /// Whether the networks are told which question of the space a token answers. Default no: they read tokens alone.
     pub questions: bool,
     /// Largest norm of a gradient. Default 5.
@@ -137,6 +150,7 @@ impl Default for Settings {
             preset: None,
             initial: 50,
             batch: 25,
+            growth: 0.0,
             seeds: 25,
             explore: 0.0,
             refine: 0.25,
@@ -154,6 +168,11 @@ impl Default for Settings {
             learning_rate: 1e-3,
             anneal: false,
             warm: 0,
+            renew: false,
+            apart: false,
+            left_out: 0.0,
+            judged: 0,
+            neighbours: 0,
             questions: false,
             clip: 5.0,
             l2: 1e-4,
@@ -207,6 +226,7 @@ impl Settings {
         Self {
             initial: 30,
             batch: 10,
+            growth: 0.1,
             seeds: 20,
             embedding: 16,
             hidden: 32,
@@ -268,7 +288,13 @@ impl Settings {
         if let Some((place, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(Error::config(format!("strategy.{place}"), "must be at least 1"));
         }
-        let shares = [("explore", self.explore), ("refine", self.refine), ("lambda", self.lambda), ("rank", self.rank)];
+        let shares = [
+            ("explore", self.explore),
+            ("refine", self.refine),
+            ("lambda", self.lambda),
+            ("rank", self.rank),
+            ("growth", self.growth),
+        ];
         if let Some((place, value)) = shares.iter().find(|(_, value)| !(0.0..=1.0).contains(value)) {
             return Err(Error::config(format!("strategy.{place}"), format!("must be from 0 to 1, not {value}")));
         }
@@ -283,6 +309,11 @@ impl Settings {
             return Err(Error::config("strategy.l2", "`l2` must be at least 0, and `caution` a number"));
         }
         Ok(())
+    }
+
+    /// Proposals of the round after so many trials.
+    pub(super) fn round(&self, told: usize) -> usize {
+        self.batch.max((self.growth * told as f64) as usize)
     }
 
     pub(super) fn sizes(&self, codec: &Codec) -> Sizes {

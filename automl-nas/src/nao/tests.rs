@@ -172,7 +172,7 @@ fn learnt(codec: &Codec, settings: &Settings, count: usize) -> (Fitted, Vec<Seen
     let fitted = fit::fit(
         codec,
         settings,
-        &Start::New(None),
+        &Start::default(),
         &seen.iter().collect::<Vec<_>>(),
         &scores,
         &mut ChaCha8Rng::seed_from_u64(2),
@@ -307,6 +307,50 @@ fn numbers_keep_the_precision_of_the_seed_and_are_refined_within_a_bin_or_so() {
 }
 
 #[test]
+fn neighbours_differ_in_one_answer_and_compete_with_what_was_decoded() {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let codec = Codec::new(cells(), 16).unwrap();
+    let trace = codec.space.trace(&sample(codec.space.as_ref(), &mut rng).unwrap()).unwrap();
+    let neighbours = codec.neighbours(&trace, &mut rng).unwrap();
+    assert_eq!(neighbours.len(), 6 * 4);
+    for genotype in &neighbours {
+        let other = codec.space.trace(genotype).unwrap();
+        assert_eq!(trace.iter().zip(&other).filter(|(a, b)| a != b).count(), 1);
+    }
+    let codec = Codec::new(numbers(), 16).unwrap();
+    let trace = codec.space.trace(&sample(codec.space.as_ref(), &mut rng).unwrap()).unwrap();
+    assert!(codec.neighbours(&trace, &mut rng).unwrap().iter().all(|genotype| codec.space.trace(genotype).is_ok()));
+    let settings = Settings { neighbours: 2, ..tiny_plus() };
+    let trials = run(&NaoPlus(settings), &cells(), 40, |genotype| Some(distance(genotype)));
+    assert!(trials.iter().any(|trial| trial.origin.by == "nao_plus/neighbour"));
+    let hashes: BTreeSet<u64> = trials.iter().map(|trial| cells().canonical_hash(&trial.genotype)).collect();
+    assert_eq!(hashes.len(), 40);
+}
+
+#[test]
+fn members_of_an_ensemble_can_begin_apart() {
+    let codec = Codec::new(cells(), 16).unwrap();
+    let spellers = |apart| {
+        let spellers = fit::Spellers::default();
+        let settings = Settings { apart, ..tiny_plus() };
+        let made = spellers.get(&codec, &settings, 1, &Cancel::new()).unwrap();
+        made.iter().map(|model| model.params.export()).collect::<Vec<_>>()
+    };
+    let (one, two) = (spellers(false), spellers(true));
+    assert!(one.len() == 1 && two.len() == 2 && one[0] == two[0] && two[0] != two[1]);
+}
+
+#[test]
+fn a_candidate_is_judged_by_the_mean_over_its_spellings() {
+    let codec = Codec::new(cells(), 16).unwrap();
+    let (fitted, seen) = learnt(&codec, &tiny(), 4);
+    let [a, b] = [&seen[0], &seen[1]].map(|seen| seen.spellings[0].clone());
+    let alone = fitted.judge(&[std::slice::from_ref(&a), std::slice::from_ref(&b)], 0.0).unwrap();
+    let together = fitted.judge(&[&[a, b]], 0.0).unwrap();
+    assert!((together[0] - (alone[0] + alone[1]) / 2.0).abs() < 1e-6);
+}
+
+#[test]
 fn an_ask_that_is_cancelled_ends_and_leaves_nothing_behind() {
     let space = cells();
     for config in [&Nao(tiny()) as &dyn StrategyConfig, &NaoPlus(tiny_plus())] {
@@ -340,7 +384,7 @@ fn an_ask_that_is_cancelled_ends_and_leaves_nothing_behind() {
         fit::fit(
             &codec,
             &endless,
-            &Start::New(None),
+            &Start::default(),
             &seen.iter().collect::<Vec<_>>(),
             &scores,
             &mut ChaCha8Rng::seed_from_u64(2),
@@ -504,10 +548,15 @@ mod faithful {
 
     #[test]
     fn warm_fits_do_not_depend_on_when_they_were_asked_for() {
-        let settings = Settings { warm: 2, batch: 3, ..tiny_plus() };
+        for renew in [false, true] {
+            warm_fits(&Settings { warm: 2, batch: 3, renew, ..tiny_plus() });
+        }
+    }
+
+    fn warm_fits(settings: &Settings) {
         let trials = run_all(&NaoPlus(settings.clone()), &cells(), 20, |genotype| Some(distance(genotype)));
         let told = |asked: &[usize]| {
-            let mut strategy = Running::new("nao_plus", &settings, cells()).unwrap();
+            let mut strategy = Running::new("nao_plus", settings, cells()).unwrap();
             for trial in &trials[..18] {
                 strategy.tell(trial).unwrap();
                 if asked.contains(&strategy.told) {
