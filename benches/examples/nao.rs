@@ -13,7 +13,7 @@
 //!
 //! `speed` times a fit to 300 cells of NAS-Bench-201 and a round of moves. `probe` fits to some numbers of random candidates and asks
 //! about 200 others. `search` runs strategies on one column and tells another one of the best so far. `pipelines` searches the
-//! pipelines of tables, cross-validated in three folds, and tells the loss of the best. Each of the three writes a line of JSON a
+//! pipelines of tables, judged on a third of the rows, and tells the loss of the best. Each of the three writes a line of JSON a
 //! run, and `join` makes tables of such lines, from however many files: so the seeds of a table can be shared out, and the table
 //! is the same.
 //!
@@ -317,7 +317,7 @@ fn pipelines(folder: &str, sets: &str, seeds: Range<u64>, trials: u64, strategie
     for set in sets.split(',') {
         let target = target(set).ok_or("tasks.csv lacks a table")?;
         let train = Path::new(folder).join(set).join("train.csv");
-        let config = serde_json::json!({ "type": "tabular", "train": train, "target": target, "validation": { "type": "kfold", "folds": 3 } });
+        let config = serde_json::json!({ "type": "tabular", "train": train, "target": target, "validation": { "type": "holdout", "fraction": 0.33 } });
         let config: Box<dyn EvaluatorConfig> = serde_json::from_value(config)?;
         let (evaluator, space) = (config.build(1)?, config.space()?.ok_or("the table has no space")?);
         let run = |config: &str, seed| {

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use automl_core::rand::{Rng, RngExt, SeedableRng};
+use automl_core::rand::{Rng, RngExt};
 use automl_core::space::{KnownChoose, Next, RandomChoose, next_question};
 use automl_core::{Answer, Choose, Domain, Genotype, Question, Result, SearchSpace, Step, Trace, Vocabulary};
-
-use rand_chacha::ChaCha8Rng;
 
 use crate::tensor::TensorError;
 
@@ -46,18 +44,6 @@ impl Codec {
         self.space.build(&mut masks)?;
         let tokens = self.vocabulary.encode(trace)?.into_iter().map(|token| token as usize).collect();
         Ok(Sequence { tokens, points: trace.iter().map(|step| step.point).collect(), legal: masks.legal })
-    }
-
-    /// The tokens of a candidate, then those of up to `more` other spellings of it.
-    pub fn spellings(&self, genotype: &Genotype, trace: &Trace, more: usize, seed: u64) -> Result<Vec<Sequence>> {
-        let mut spellings = vec![self.sequence(trace)?];
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        for _ in 0..more {
-            if let Some(other) = self.space.equivalent(genotype, &mut rng)? {
-                spellings.push(self.sequence(&self.space.trace(&other)?)?);
-            }
-        }
-        Ok(spellings)
     }
 
     /// Candidates that differ from one in one answer: each other option, and each other bin of a number. What the space asks on

@@ -2,7 +2,6 @@
 
 use std::sync::OnceLock;
 
-use automl_core::hash::StableHash;
 use automl_core::rand::{RngExt, SeedableRng};
 use automl_core::space::sample;
 use automl_core::{Cancel, Result};
@@ -20,26 +19,21 @@ pub(super) struct Fitted {
     pub trained: Vec<Trained>,
 }
 
-/// Encoders and decoders that learnt to spell random candidates, where the settings ask for it: one for each member.
+/// Encoder and decoder that learnt to spell random candidates, where the settings ask for it.
 #[derive(Default)]
-pub(super) struct Spellers(OnceLock<Vec<Model>>);
+pub(super) struct Speller(OnceLock<Option<Model>>);
 
-impl Spellers {
+impl Speller {
     /// The networks; made at the first call. Cancelled, there are none, and the next call makes them.
-    pub fn get(&self, codec: &Codec, settings: &Settings, seed: u64, cancel: &Cancel) -> Result<&[Model]> {
+    pub fn get(&self, codec: &Codec, settings: &Settings, seed: u64, cancel: &Cancel) -> Result<Option<&Model>> {
         if let Some(made) = self.0.get() {
-            return Ok(made);
+            return Ok(made.as_ref());
         }
-        let apart = if settings.apart { settings.ensemble } else { 1 };
-        let count = if settings.pretrain == 0 { 0 } else { apart };
-        let own = |index: usize| {
-            pretrained(codec, settings, StableHash::new("speller").number(seed).number(index as u64).finish(), cancel)
-        };
-        let made = (0..count).into_par_iter().map(own).collect::<Result<_>>()?;
+        let made = if settings.pretrain == 0 { None } else { Some(pretrained(codec, settings, seed, cancel)?) };
         if cancel.is_cancelled() {
-            return Ok(&[]);
+            return Ok(None);
         }
-        Ok(self.0.get_or_init(|| made))
+        Ok(self.0.get_or_init(|| made).as_ref())
     }
 }
 
@@ -68,14 +62,11 @@ fn unlabelled(codec: &Codec, count: usize, rng: &mut ChaCha8Rng, cancel: &Cancel
 }
 
 /// What a fit goes on from.
-#[derive(Default)]
-pub(super) struct Start<'a> {
-    /// Networks that can spell, for members that start anew.
-    pub spellers: &'a [Model],
-    /// Networks that were fitted to less.
-    pub before: Option<&'a Fitted>,
-    /// The member that starts anew all the same.
-    pub renewed: Option<usize>,
+pub(super) enum Start<'a> {
+    /// New networks, or those that can spell with a new predictor.
+    New(Option<&'a Model>),
+    /// Those that were fitted to less.
+    Fitted(&'a Fitted),
 }
 
 /// Fits every member of the ensemble; `scores` belong to `seen`. Cancelled, it ends soon, with networks that are not to be used.
@@ -91,33 +82,22 @@ pub(super) fn fit(
     let examples: Vec<Example> =
         seen.iter().zip(scores).map(|(seen, score)| Example { spellings: seen.spellings.clone(), score: Some(*score) }).collect();
     let seeds: Vec<u64> = (0..settings.ensemble).map(|_| rng.random()).collect();
+    let training = match start {
+        Start::New(_) => settings.training(),
+        Start::Fitted(_) => Training { epochs: settings.warm, ..settings.training() },
+    };
     let member = |(index, seed): (usize, u64)| -> Result<(Model, Trained)> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let before = start.before.filter(|_| start.renewed != Some(index)).and_then(|before| before.models.get(index));
-        let (made, epochs) = match (before, start.spellers.get(index).or(start.spellers.first())) {
-            (Some(before), _) => (before.copied(), settings.warm),
-            (None, Some(speller)) => (speller.renewed(&mut rng), settings.epochs),
-            (None, None) => (Model::new(settings.sizes(codec), &mut rng), settings.epochs),
+        let made = match start {
+            Start::New(None) => Model::new(settings.sizes(codec), &mut rng),
+            Start::New(Some(speller)) => speller.renewed(&mut rng),
+            Start::Fitted(before) => match before.models.get(index) {
+                Some(before) => before.copied(),
+                None => Model::new(settings.sizes(codec), &mut rng),
+            },
         };
-        let training = Training { epochs, ..settings.training() };
         let mut model = made.map_err(failed)?;
-        let mut own = examples.clone();
-        if settings.left_out > 0.0 {
-            for (example, seen) in own.iter_mut().zip(seen) {
-                let hash = StableHash::new("left out").number(index as u64);
-                let hash = seen
-                    .spellings
-                    .iter()
-                    .take(1)
-                    .flat_map(|s| &s.tokens)
-                    .fold(hash, |hash, token| hash.number(*token as u64))
-                    .finish();
-                if (hash >> 11) as f64 / (1u64 << 53) as f64 <= settings.left_out {
-                    example.score = None;
-                }
-            }
-        }
-        let mut trained = train::fit(&mut model, &own, &training, &mut rng, cancel).map_err(failed)?;
+        let mut trained = train::fit(&mut model, &examples, &training, &mut rng, cancel).map_err(failed)?;
         if settings.pseudo > 0 {
             let mut more = unlabelled(codec, settings.pseudo, &mut rng, cancel)?;
             let sequences: Vec<&Sequence> = more.iter().filter_map(|example| example.spellings.first()).collect();
@@ -136,25 +116,14 @@ pub(super) fn fit(
 }
 
 impl Fitted {
-    /// What each member says of candidates: the mean over the spellings of each.
-    pub fn opinions(&self, candidates: &[&[Sequence]]) -> Result<Vec<Vec<f64>>> {
-        let all: Vec<&Sequence> = candidates.iter().copied().flatten().collect();
-        let member = |model: &Model| {
-            let said = moves::predict(model, &all)?;
-            let mut left = said.as_slice();
-            let one = |spellings: &&[Sequence]| {
-                let (own, rest) = left.split_at(spellings.len().min(left.len()));
-                left = rest;
-                own.iter().sum::<f64>() / own.len().max(1) as f64
-            };
-            Ok(candidates.iter().map(one).collect())
-        };
-        self.models.par_iter().map(member).collect()
+    /// What each member says of sequences.
+    pub fn opinions(&self, sequences: &[&Sequence]) -> Result<Vec<Vec<f64>>> {
+        self.models.par_iter().map(|model| moves::predict(model, sequences)).collect()
     }
 
-    /// What the ensemble says of candidates: the mean, less `caution` standard deviations.
-    pub fn judge(&self, candidates: &[&[Sequence]], caution: f64) -> Result<Vec<f64>> {
-        let all = self.opinions(candidates)?;
+    /// What the ensemble says of sequences: the mean, less `caution` standard deviations.
+    pub fn judge(&self, sequences: &[&Sequence], caution: f64) -> Result<Vec<f64>> {
+        let all = self.opinions(sequences)?;
         let count = all.len().max(1) as f64;
         let one = |index: usize| {
             let said: Vec<f64> = all.iter().filter_map(|said| said.get(index).copied()).collect();
@@ -162,6 +131,6 @@ impl Fitted {
             let variance = said.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
             mean - caution * variance.sqrt()
         };
-        Ok((0..candidates.len()).map(one).collect())
+        Ok((0..sequences.len()).map(one).collect())
     }
 }

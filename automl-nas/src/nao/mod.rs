@@ -118,7 +118,13 @@ impl Seen {
         if trace.is_empty() {
             return Ok(None);
         }
-        let spellings = codec.spellings(genotype, &trace, settings.spellings, seed)?;
+        let mut spellings = vec![codec.sequence(&trace)?];
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        for _ in 0..settings.spellings {
+            if let Some(other) = codec.space.equivalent(genotype, &mut rng)? {
+                spellings.push(codec.sequence(&codec.space.trace(&other)?)?);
+            }
+        }
         let loss = if loss.is_finite() { loss } else { f64::INFINITY };
         Ok(Some(Self { id, trace, spellings, loss, since: 0, until: usize::MAX }))
     }
@@ -139,7 +145,7 @@ struct Running {
     /// The last fit that later ones go on from.
     base: Kept,
     /// Networks that can spell; they depend on `seed` alone.
-    spellers: fit::Spellers,
+    speller: fit::Speller,
 }
 
 /// A fit, with the number of trials that had been told.
@@ -164,7 +170,7 @@ impl Running {
             seed: 0,
             fitted: Mutex::new(None),
             base: Mutex::new(None),
-            spellers: fit::Spellers::default(),
+            speller: fit::Speller::default(),
         })
     }
 
@@ -211,15 +217,9 @@ impl Running {
         let Some(scores) = self.settings.target.scores(&losses) else { return Ok(None) };
         let seed = StableHash::new("nao").number(self.seed).number(told as u64).finish();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let round = told.saturating_sub(self.settings.initial) / self.settings.batch;
-        let start = Start {
-            // Where all members go on, none is asked for.
-            spellers: match base {
-                Some(_) if !self.settings.renew => &[],
-                _ => self.spellers.get(&self.codec, &self.settings, self.seed, cancel)?,
-            },
-            before: base,
-            renewed: self.settings.renew.then_some(round % self.settings.ensemble),
+        let start = match base {
+            Some(base) => Start::Fitted(base),
+            None => Start::New(self.speller.get(&self.codec, &self.settings, self.seed, cancel)?),
         };
         let fitted = fit::fit(&self.codec, &self.settings, &start, &known, &scores, &mut rng, cancel)?;
         Ok(if cancel.is_cancelled() { None } else { Some(Arc::new(fitted)) })
@@ -288,15 +288,11 @@ impl Running {
         cancel: &Cancel,
     ) -> Result<Vec<Proposal>> {
         let first = self.settings.choose == Choice::First;
-        let set_out = |seed: &&Seen| {
-            let mut spellings = seed.spellings.clone();
-            if !first && self.settings.judged > 0 {
-                let len = spellings.len().max(1);
-                spellings.rotate_left((self.told / self.settings.batch) % len);
-            }
-            Moved { by: "move", seed: seed.id, step: 0.0, trace: seed.trace.clone(), spellings, proposal: None }
-        };
-        let mut from: Vec<Moved> = seeds.iter().map(set_out).collect();
+        let mut from: Vec<Moved> = Vec::new();
+        for seed in seeds {
+            let sequence = seed.spellings.first().cloned().unwrap_or_default();
+            from.push(Moved { by: "move", seed: seed.id, step: 0.0, trace: seed.trace.clone(), sequence, proposal: None });
+        }
         let mut found: Vec<Moved> = Vec::new();
         for hop in 0..=self.settings.hops {
             let new = self.hop(fitted, &from, count, taken, rng, cancel)?;
@@ -311,12 +307,11 @@ impl Running {
                 break;
             }
         }
-        if !first {
-            for seed in seeds.iter().take(self.settings.neighbours) {
-                for genotype in self.codec.neighbours(&seed.trace, rng)? {
-                    if taken.insert(self.hash(&genotype)) {
-                        found.push(self.moved("neighbour", seed.id, 0.0, genotype)?);
-                    }
+        // Late in a search what is left to find is mostly a step away from the best, where no gradient may lead.
+        for seed in seeds.iter().take(if first { 0 } else { self.settings.neighbours }) {
+            for genotype in self.codec.neighbours(&seed.trace, rng)? {
+                if taken.insert(self.hash(&genotype)) {
+                    found.push(self.moved("neighbour", seed.id, 0.0, genotype)?);
                 }
             }
         }
@@ -343,7 +338,7 @@ impl Running {
         cancel: &Cancel,
     ) -> Result<Vec<Moved>> {
         let steps = self.settings.steps();
-        let inputs: Vec<&Sequence> = from.iter().filter_map(|moved| moved.spellings.first()).collect();
+        let inputs: Vec<&Sequence> = from.iter().map(|moved| &moved.sequence).collect();
         let course = |model| Course::new(model, &inputs, steps.normalised).map(|course| (model, course)).map_err(failed);
         let courses = fitted.models.iter().map(course).collect::<Result<Vec<_>>>()?;
         let sizes: Vec<f64> = (0..=steps.enlarged).map(|enlarged| steps.first * (1.0 + 0.5 * enlarged as f64)).collect();
@@ -367,11 +362,11 @@ impl Running {
         Ok(found)
     }
 
+    /// A candidate that was come to.
     fn moved(&self, by: &'static str, seed: u64, step: f64, genotype: Genotype) -> Result<Moved> {
         let trace = self.codec.space.trace(&genotype)?;
-        let more = if self.settings.choose == Choice::First { 0 } else { self.settings.judged };
-        let spellings = self.codec.spellings(&genotype, &trace, more, self.hash(&genotype))?;
-        Ok(Moved { by, seed, step, trace, spellings, proposal: Some(genotype) })
+        let sequence = self.codec.sequence(&trace)?;
+        Ok(Moved { by, seed, step, trace, sequence, proposal: Some(genotype) })
     }
 
     /// The indices of up to `count` candidates, the most promising first.
@@ -379,10 +374,10 @@ impl Running {
         if self.settings.choose == Choice::First || found.is_empty() {
             return Ok(Vec::new());
         }
-        let candidates: Vec<&[Sequence]> = found.iter().map(|moved| moved.spellings.as_slice()).collect();
+        let sequences: Vec<&Sequence> = found.iter().map(|moved| &moved.sequence).collect();
         let orders = match self.settings.choose {
-            Choice::Thompson => fitted.opinions(&candidates)?,
-            _ => vec![fitted.judge(&candidates, self.settings.caution)?],
+            Choice::Thompson => fitted.opinions(&sequences)?,
+            _ => vec![fitted.judge(&sequences, self.settings.caution)?],
         };
         Ok(in_turn(&orders, count))
     }
@@ -414,13 +409,13 @@ fn in_turn(judges: &[Vec<f64>], count: usize) -> Vec<usize> {
 /// Where a move starts, or where it got to.
 #[derive(Clone)]
 struct Moved {
+    /// What the journal says: `move` or `neighbour`.
     by: &'static str,
     /// The trial that it set out from, however many moves ago.
     seed: u64,
     step: f64,
     trace: Trace,
-    /// Its tokens first.
-    spellings: Vec<Sequence>,
+    sequence: Sequence,
     /// Nothing for what was evaluated.
     proposal: Option<Genotype>,
 }

@@ -8,7 +8,7 @@ use automl_core::{Cancel, Genotype, Result, SearchSpace};
 use rand_chacha::ChaCha8Rng;
 
 use super::codec::{Codec, Sequence, failed};
-use super::fit::{self, Spellers, Start};
+use super::fit::{self, Speller, Start};
 use super::moves::Course;
 use super::{Seen, Settings};
 
@@ -46,16 +46,14 @@ pub fn probe(
     }
     let losses: Vec<f64> = seen.iter().map(|seen| seen.loss).collect();
     let scores = settings.target.scores(&losses).unwrap_or_default();
-    let (spellers, cancel) = (Spellers::default(), Cancel::new());
+    let (speller, cancel) = (Speller::default(), Cancel::new());
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let start = Start { spellers: spellers.get(&codec, settings, seed, &cancel)?, ..Start::default() };
+    let start = Start::New(speller.get(&codec, settings, seed, &cancel)?);
     let fitted = fit::fit(&codec, settings, &start, &seen.iter().collect::<Vec<_>>(), &scores, &mut rng, &cancel)?;
     let sequence = |(genotype, _): &(Genotype, f64)| codec.sequence(&codec.space.trace(genotype)?);
     let sequences: Vec<Sequence> = held_out.iter().map(sequence).collect::<Result<_>>()?;
     let inputs: Vec<&Sequence> = sequences.iter().collect();
-    let spelt = |(genotype, _): &(Genotype, f64)| codec.spellings(genotype, &codec.space.trace(genotype)?, settings.judged, seed);
-    let spelt: Vec<Vec<Sequence>> = held_out.iter().map(spelt).collect::<Result<_>>()?;
-    let said = fitted.judge(&spelt.iter().map(Vec::as_slice).collect::<Vec<_>>(), 0.0)?;
+    let said = fitted.judge(&inputs, 0.0)?;
     let (mut right, mut wrong) = (0.0, 0.0);
     for (better, (_, loss)) in said.iter().zip(held_out) {
         for (worse, _) in said.iter().zip(held_out).filter(|(_, (_, other))| loss < other) {

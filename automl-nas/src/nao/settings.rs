@@ -59,16 +59,6 @@ pub struct Settings {
     pub anneal: bool,
     /// Passes of a fit that goes on from that of the round before, in place of `epochs`. Default 0: each starts anew.
     pub warm: usize,
-    /// Whether one member of the ensemble after the other, one a round, starts anew all the same. Default no.
-    pub renew: bool,
-    /// Whether each member has an encoder and a decoder of its own from the pre-training. Default no: they share one start.
-    pub apart: bool,
-    /// Share of the outcomes that each member is not told. Default 0.
-    pub left_out: f64,
-    /// Other spellings of a candidate that the predictors are asked about, to take the mean. Default 0.
-    pub judged: usize,
-    /// Best seeds whose neighbours, in one answer, compete with what was decoded; not with `choose: first`. Default 0.
-    pub neighbours: usize,
     /// Whether the networks are told which question of the space a token answers. Default no: they read tokens alone.
     pub questions: bool,
     /// Largest norm of a gradient. Default 5.
@@ -91,6 +81,8 @@ pub struct Settings {
     pub choose: Choice,
     /// Times that the best of what was decoded is moved on before any is proposed; not with `choose: first`. Default 0.
     pub hops: usize,
+    /// Best seeds whose neighbours, in one answer, compete with what was decoded; not with `choose: first`. Default 0.
+    pub neighbours: usize,
     /// Predictors that are fitted, each with its own encoder and decoder. Default 1.
     pub ensemble: usize,
     /// With `choose: predicted`, the standard deviations of the ensemble that are taken off a prediction; below 0 they are added.
@@ -168,11 +160,6 @@ impl Default for Settings {
             learning_rate: 1e-3,
             anneal: false,
             warm: 0,
-            renew: false,
-            apart: false,
-            left_out: 0.0,
-            judged: 0,
-            neighbours: 0,
             questions: false,
             clip: 5.0,
             l2: 1e-4,
@@ -184,6 +171,7 @@ impl Default for Settings {
             beam: 1,
             choose: Choice::First,
             hops: 0,
+            neighbours: 0,
             ensemble: 1,
             caution: 0.0,
             pretrain: 0,
@@ -245,6 +233,7 @@ impl Settings {
             normalised: true,
             choose: Choice::Predicted,
             hops: 1,
+            neighbours: 3,
             ensemble: 5,
             caution: -1.0,
             pretrain: 300,

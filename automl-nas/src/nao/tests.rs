@@ -172,7 +172,7 @@ fn learnt(codec: &Codec, settings: &Settings, count: usize) -> (Fitted, Vec<Seen
     let fitted = fit::fit(
         codec,
         settings,
-        &Start::default(),
+        &Start::New(None),
         &seen.iter().collect::<Vec<_>>(),
         &scores,
         &mut ChaCha8Rng::seed_from_u64(2),
@@ -328,29 +328,6 @@ fn neighbours_differ_in_one_answer_and_compete_with_what_was_decoded() {
 }
 
 #[test]
-fn members_of_an_ensemble_can_begin_apart() {
-    let codec = Codec::new(cells(), 16).unwrap();
-    let spellers = |apart| {
-        let spellers = fit::Spellers::default();
-        let settings = Settings { apart, ..tiny_plus() };
-        let made = spellers.get(&codec, &settings, 1, &Cancel::new()).unwrap();
-        made.iter().map(|model| model.params.export()).collect::<Vec<_>>()
-    };
-    let (one, two) = (spellers(false), spellers(true));
-    assert!(one.len() == 1 && two.len() == 2 && one[0] == two[0] && two[0] != two[1]);
-}
-
-#[test]
-fn a_candidate_is_judged_by_the_mean_over_its_spellings() {
-    let codec = Codec::new(cells(), 16).unwrap();
-    let (fitted, seen) = learnt(&codec, &tiny(), 4);
-    let [a, b] = [&seen[0], &seen[1]].map(|seen| seen.spellings[0].clone());
-    let alone = fitted.judge(&[std::slice::from_ref(&a), std::slice::from_ref(&b)], 0.0).unwrap();
-    let together = fitted.judge(&[&[a, b]], 0.0).unwrap();
-    assert!((together[0] - (alone[0] + alone[1]) / 2.0).abs() < 1e-6);
-}
-
-#[test]
 fn an_ask_that_is_cancelled_ends_and_leaves_nothing_behind() {
     let space = cells();
     for config in [&Nao(tiny()) as &dyn StrategyConfig, &NaoPlus(tiny_plus())] {
@@ -384,7 +361,7 @@ fn an_ask_that_is_cancelled_ends_and_leaves_nothing_behind() {
         fit::fit(
             &codec,
             &endless,
-            &Start::default(),
+            &Start::New(None),
             &seen.iter().collect::<Vec<_>>(),
             &scores,
             &mut ChaCha8Rng::seed_from_u64(2),
@@ -548,8 +525,8 @@ mod faithful {
 
     #[test]
     fn warm_fits_do_not_depend_on_when_they_were_asked_for() {
-        for renew in [false, true] {
-            warm_fits(&Settings { warm: 2, batch: 3, renew, ..tiny_plus() });
+        for growth in [0.0, 0.5] {
+            warm_fits(&Settings { warm: 2, batch: 3, growth, ..tiny_plus() });
         }
     }
 
