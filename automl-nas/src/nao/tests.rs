@@ -17,6 +17,7 @@ fn tiny_plus() -> Settings {
     let Settings { initial, batch, seeds, embedding, hidden, epochs, enlarged, .. } = tiny();
     let of = Settings { initial, batch, seeds, embedding, hidden, epochs, enlarged, ..Settings::plus() };
     Settings {
+        neighbours: 0,
         ensemble: 2,
         pretrain: 20,
         pretrain_epochs: 2,
