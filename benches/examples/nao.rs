@@ -332,6 +332,9 @@ fn pipelines(folder: &str, sets: &str, seeds: Range<u64>, trials: u64, strategie
     Ok(())
 }
 
+/// A strategy with its runs.
+type Row<'a> = (&'a str, Vec<&'a Run>);
+
 /// Tables of what was written, one for each task; of pipelines, one for all.
 fn join(files: &[&str]) -> Outcome<()> {
     let mut runs: Vec<Run> = Vec::new();
@@ -349,7 +352,7 @@ fn join(files: &[&str]) -> Outcome<()> {
     let mut of_pipelines = Vec::new();
     for task in tasks {
         let own = |strategy: &&str| runs.iter().filter(|run| run.task == task && run.strategy == *strategy).collect::<Vec<_>>();
-        let rows: Vec<(&str, Vec<&Run>)> =
+        let rows: Vec<Row> =
             strategies.iter().map(|strategy| (*strategy, own(strategy))).filter(|row| !row.1.is_empty()).collect();
         match rows.first().and_then(|(_, runs)| runs.first()).map(|run| &run.figures) {
             Some(Figures::Probe(_)) => print_probe(task, &rows),
@@ -373,7 +376,7 @@ fn seconds(runs: &[&Run]) -> f64 {
     mean_and_spread(&runs.iter().map(|run| run.seconds).collect::<Vec<_>>())[0]
 }
 
-fn print_probe(task: &str, rows: &[(&str, Vec<&Run>)]) {
+fn print_probe(task: &str, rows: &[Row]) {
     println!("\n{task}\n\n| | known | pairwise | τ | exact | Hamming | passes | seeds |\n|---|---|---|---|---|---|---|---|");
     for (strategy, runs) in rows {
         let all = |run: &&Run| {
@@ -399,7 +402,7 @@ fn print_probe(task: &str, rows: &[(&str, Vec<&Run>)]) {
     }
 }
 
-fn print_search(task: &str, rows: &[(&str, Vec<&Run>)]) {
+fn print_search(task: &str, rows: &[Row]) {
     let at: Vec<String> = AT.iter().map(usize::to_string).collect();
     println!(
         "\n{task} (share at the optimum; share of moves)\n\n| | {} | the column itself | seconds | seeds |\n|{}",
@@ -434,7 +437,7 @@ fn print_search(task: &str, rows: &[(&str, Vec<&Run>)]) {
     }
 }
 
-fn print_pipelines(strategies: &[&str], tasks: &[(&str, Vec<(&str, Vec<&Run>)>)]) {
+fn print_pipelines(strategies: &[&str], tasks: &[(&str, Vec<Row>)]) {
     println!("\nloss of the best\n\n| table | {} | seeds |\n|{}", strategies.join(" | "), "---|".repeat(strategies.len() + 2));
     let mut ranks = vec![Vec::new(); strategies.len()];
     for (task, rows) in tasks {
