@@ -362,6 +362,8 @@ fn join(files: &[&str]) -> Outcome<()> {
         }
     }
     if !of_pipelines.is_empty() {
+        let has = |strategy: &&str| of_pipelines.iter().flat_map(|(_, rows)| rows).any(|row| row.0 == *strategy);
+        strategies.retain(has);
         print_pipelines(&strategies, &of_pipelines);
     }
     Ok(())
