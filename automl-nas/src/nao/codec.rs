@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use automl_core::rand::{Rng, RngExt};
-use automl_core::space::{KnownChoose, Next, next_question};
+use automl_core::space::{KnownChoose, Next, RandomChoose, next_question};
 use automl_core::{Answer, Choose, Domain, Genotype, Question, Result, SearchSpace, Step, Trace, Vocabulary};
 
 use crate::tensor::TensorError;
@@ -44,6 +44,26 @@ impl Codec {
         self.space.build(&mut masks)?;
         let tokens = self.vocabulary.encode(trace)?.into_iter().map(|token| token as usize).collect();
         Ok(Sequence { tokens, points: trace.iter().map(|step| step.point).collect(), legal: masks.legal })
+    }
+
+    /// Candidates that differ from one in one answer: each other option, and each other bin of a number. What the space asks on
+    /// top is drawn.
+    pub fn neighbours(&self, trace: &Trace, rng: &mut dyn Rng) -> Result<Vec<Genotype>> {
+        let sequence = self.sequence(trace)?;
+        let mut found = Vec::new();
+        for ((step, own), legal) in trace.iter().zip(&sequence.tokens).zip(sequence.legal.chunks_exact(self.words().max(1))) {
+            for token in (0..legal.len()).filter(|token| legal[*token] && token != own) {
+                let Some(answer) = u32::try_from(token).ok().and_then(|token| self.vocabulary.answer(step.point, token)) else {
+                    continue;
+                };
+                let mut known = known(self, trace);
+                if let Some(slot) = known.get_mut(step.point) {
+                    *slot = Some(answer);
+                }
+                found.push(self.space.build(&mut KnownChoose { known, fallback: Some(&mut RandomChoose(rng)) })?);
+            }
+        }
+        Ok(found)
     }
 
     /// The question after some answers, and whether each token is legal there; nothing where the candidate is complete.

@@ -193,18 +193,19 @@ impl Running {
     /// With warm starts, the fit that the next one goes on from: of the initial pool, and of each round since. When it is asked
     /// for has no part in it: what a run that was resumed lacks is made up for.
     fn base(&self, cancel: &Cancel) -> Result<Option<(usize, Arc<Fitted>)>> {
-        let Settings { initial, batch, warm, .. } = self.settings;
-        if warm == 0 {
+        if self.settings.warm == 0 {
             return Ok(None);
         }
         let mut kept = self.base.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = kept.as_ref().map_or(initial, |(told, _)| told + batch);
-        for told in (next..=self.told).step_by(batch) {
-            match self.fit(told, kept.as_ref().map(|(_, base)| base.as_ref()), cancel)? {
-                Some(fitted) => *kept = Some((told, fitted)),
+        let after = |told: usize| told + self.settings.round(told);
+        let mut next = kept.as_ref().map_or(self.settings.initial, |(told, _)| after(*told));
+        while next <= self.told {
+            match self.fit(next, kept.as_ref().map(|(_, base)| base.as_ref()), cancel)? {
+                Some(fitted) => *kept = Some((next, fitted)),
                 None if cancel.is_cancelled() => return Ok(None),
                 None => {}
             }
+            next = after(next);
         }
         Ok(kept.clone())
     }
@@ -286,15 +287,16 @@ impl Running {
         rng: &mut dyn Rng,
         cancel: &Cancel,
     ) -> Result<Vec<Proposal>> {
+        let first = self.settings.choose == Choice::First;
         let mut from: Vec<Moved> = Vec::new();
         for seed in seeds {
             let sequence = seed.spellings.first().cloned().unwrap_or_default();
-            from.push(Moved { seed: seed.id, step: 0.0, trace: seed.trace.clone(), sequence, proposal: None });
+            from.push(Moved { by: "move", seed: seed.id, step: 0.0, trace: seed.trace.clone(), sequence, proposal: None });
         }
         let mut found: Vec<Moved> = Vec::new();
         for hop in 0..=self.settings.hops {
             let new = self.hop(fitted, &from, count, taken, rng, cancel)?;
-            if self.settings.choose == Choice::First {
+            if first {
                 found.extend(new);
                 break;
             }
@@ -305,14 +307,22 @@ impl Running {
                 break;
             }
         }
+        // Late in a search what is left to find is mostly a step away from the best, where no gradient may lead.
+        for seed in seeds.iter().take(if first { 0 } else { self.settings.neighbours }) {
+            for genotype in self.codec.neighbours(&seed.trace, rng)? {
+                if taken.insert(self.hash(&genotype)) {
+                    found.push(self.moved("neighbour", seed.id, 0.0, genotype)?);
+                }
+            }
+        }
         let mut chosen = self.chosen(fitted, &found, count)?;
-        if self.settings.choose == Choice::First {
+        if first {
             chosen = (0..found.len().min(count)).collect();
         }
         let proposal = |index: usize| {
             let moved = found.get(index)?;
             let note = serde_json::json!({ "step": moved.step });
-            Some(self.proposal("move", moved.seed, moved.proposal.clone()?, Some(note)))
+            Some(self.proposal(moved.by, moved.seed, moved.proposal.clone()?, Some(note)))
         };
         Ok(chosen.into_iter().filter_map(proposal).collect())
     }
@@ -345,13 +355,18 @@ impl Running {
                 let Some(seed) = from.get(decoded.seed) else { continue };
                 let genotype = self.codec.precise(&decoded.answers, &seed.trace, rng)?;
                 if taken.insert(self.hash(&genotype)) {
-                    let trace = self.codec.space.trace(&genotype)?;
-                    let sequence = self.codec.sequence(&trace)?;
-                    found.push(Moved { seed: seed.seed, step: decoded.step, trace, sequence, proposal: Some(genotype) });
+                    found.push(self.moved("move", seed.seed, decoded.step, genotype)?);
                 }
             }
         }
         Ok(found)
+    }
+
+    /// A candidate that was come to.
+    fn moved(&self, by: &'static str, seed: u64, step: f64, genotype: Genotype) -> Result<Moved> {
+        let trace = self.codec.space.trace(&genotype)?;
+        let sequence = self.codec.sequence(&trace)?;
+        Ok(Moved { by, seed, step, trace, sequence, proposal: Some(genotype) })
     }
 
     /// The indices of up to `count` candidates, the most promising first.
@@ -394,6 +409,8 @@ fn in_turn(judges: &[Vec<f64>], count: usize) -> Vec<usize> {
 /// Where a move starts, or where it got to.
 #[derive(Clone)]
 struct Moved {
+    /// What the journal says: `move` or `neighbour`.
+    by: &'static str,
     /// The trial that it set out from, however many moves ago.
     seed: u64,
     step: f64,
@@ -412,7 +429,8 @@ impl Strategy for Running {
             return Ok(vec![self.random(&taken, rng)?]);
         }
         let Some(fitted) = self.fitted(ask.cancel)? else { return Ok(vec![self.random(&taken, rng)?]) };
-        let share = |of: f64| (of * self.settings.batch as f64).round() as usize;
+        let size = self.settings.round(self.told);
+        let share = |of: f64| (of * size as f64).round() as usize;
         let mut refined = Vec::new();
         for seed in seeds.iter().cycle().take(share(self.settings.refine)) {
             if let Some(genotype) = self.codec.nudged(&seed.trace, rng)?
@@ -421,10 +439,10 @@ impl Strategy for Running {
                 refined.push(self.proposal("refine", seed.id, genotype, None));
             }
         }
-        let room = self.settings.batch.saturating_sub(share(self.settings.explore) + refined.len());
+        let room = size.saturating_sub(share(self.settings.explore) + refined.len());
         let mut proposals = self.moves(&fitted, &seeds, room, &mut taken, rng, ask.cancel)?;
         proposals.extend(refined);
-        while proposals.len() < self.settings.batch {
+        while proposals.len() < size {
             let random = self.random(&taken, rng)?;
             // A space that is all but used up may have nothing new; then one that was tried before says so to the study.
             if !taken.insert(self.hash(&random.genotype)) && !proposals.is_empty() {

@@ -21,6 +21,9 @@ pub struct Settings {
     pub initial: usize,
     /// Proposals of a round: between two of them the networks are fitted anew. Default 25.
     pub batch: usize,
+    /// Least size of a round as a share of what was evaluated before, so that fits take time in proportion to the trials and not to
+    /// their square. Default 0: all rounds are of one size.
+    pub growth: f64,
     /// Best candidates of all evaluated that are moved. Default 25.
     pub seeds: usize,
     /// Share of a round that is drawn at random, 0 to 1. Default 0.
@@ -78,6 +81,8 @@ pub struct Settings {
     pub choose: Choice,
     /// Times that the best of what was decoded is moved on before any is proposed; not with `choose: first`. Default 0.
     pub hops: usize,
+    /// Best seeds whose neighbours, in one answer, compete with what was decoded; not with `choose: first`. Default 0.
+    pub neighbours: usize,
     /// Predictors that are fitted, each with its own encoder and decoder. Default 1.
     pub ensemble: usize,
     /// With `choose: predicted`, the standard deviations of the ensemble that are taken off a prediction; below 0 they are added.
@@ -137,6 +142,7 @@ impl Default for Settings {
             preset: None,
             initial: 50,
             batch: 25,
+            growth: 0.0,
             seeds: 25,
             explore: 0.0,
             refine: 0.25,
@@ -165,6 +171,7 @@ impl Default for Settings {
             beam: 1,
             choose: Choice::First,
             hops: 0,
+            neighbours: 0,
             ensemble: 1,
             caution: 0.0,
             pretrain: 0,
@@ -207,6 +214,7 @@ impl Settings {
         Self {
             initial: 30,
             batch: 10,
+            growth: 0.1,
             seeds: 20,
             embedding: 16,
             hidden: 32,
@@ -225,6 +233,7 @@ impl Settings {
             normalised: true,
             choose: Choice::Predicted,
             hops: 1,
+            neighbours: 3,
             ensemble: 5,
             caution: -1.0,
             pretrain: 300,
@@ -268,7 +277,13 @@ impl Settings {
         if let Some((place, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(Error::config(format!("strategy.{place}"), "must be at least 1"));
         }
-        let shares = [("explore", self.explore), ("refine", self.refine), ("lambda", self.lambda), ("rank", self.rank)];
+        let shares = [
+            ("explore", self.explore),
+            ("refine", self.refine),
+            ("lambda", self.lambda),
+            ("rank", self.rank),
+            ("growth", self.growth),
+        ];
         if let Some((place, value)) = shares.iter().find(|(_, value)| !(0.0..=1.0).contains(value)) {
             return Err(Error::config(format!("strategy.{place}"), format!("must be from 0 to 1, not {value}")));
         }
@@ -283,6 +298,11 @@ impl Settings {
             return Err(Error::config("strategy.l2", "`l2` must be at least 0, and `caution` a number"));
         }
         Ok(())
+    }
+
+    /// Proposals of the round after so many trials.
+    pub(super) fn round(&self, told: usize) -> usize {
+        self.batch.max((self.growth * told as f64) as usize)
     }
 
     pub(super) fn sizes(&self, codec: &Codec) -> Sizes {

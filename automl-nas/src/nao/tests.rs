@@ -17,6 +17,7 @@ fn tiny_plus() -> Settings {
     let Settings { initial, batch, seeds, embedding, hidden, epochs, enlarged, .. } = tiny();
     let of = Settings { initial, batch, seeds, embedding, hidden, epochs, enlarged, ..Settings::plus() };
     Settings {
+        neighbours: 0,
         ensemble: 2,
         pretrain: 20,
         pretrain_epochs: 2,
@@ -307,6 +308,27 @@ fn numbers_keep_the_precision_of_the_seed_and_are_refined_within_a_bin_or_so() {
 }
 
 #[test]
+fn neighbours_differ_in_one_answer_and_compete_with_what_was_decoded() {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let codec = Codec::new(cells(), 16).unwrap();
+    let trace = codec.space.trace(&sample(codec.space.as_ref(), &mut rng).unwrap()).unwrap();
+    let neighbours = codec.neighbours(&trace, &mut rng).unwrap();
+    assert_eq!(neighbours.len(), 6 * 4);
+    for genotype in &neighbours {
+        let other = codec.space.trace(genotype).unwrap();
+        assert_eq!(trace.iter().zip(&other).filter(|(a, b)| a != b).count(), 1);
+    }
+    let codec = Codec::new(numbers(), 16).unwrap();
+    let trace = codec.space.trace(&sample(codec.space.as_ref(), &mut rng).unwrap()).unwrap();
+    assert!(codec.neighbours(&trace, &mut rng).unwrap().iter().all(|genotype| codec.space.trace(genotype).is_ok()));
+    let settings = Settings { neighbours: 2, ..tiny_plus() };
+    let trials = run(&NaoPlus(settings), &cells(), 40, |genotype| Some(distance(genotype)));
+    assert!(trials.iter().any(|trial| trial.origin.by == "nao_plus/neighbour"));
+    let hashes: BTreeSet<u64> = trials.iter().map(|trial| cells().canonical_hash(&trial.genotype)).collect();
+    assert_eq!(hashes.len(), 40);
+}
+
+#[test]
 fn an_ask_that_is_cancelled_ends_and_leaves_nothing_behind() {
     let space = cells();
     for config in [&Nao(tiny()) as &dyn StrategyConfig, &NaoPlus(tiny_plus())] {
@@ -504,10 +526,15 @@ mod faithful {
 
     #[test]
     fn warm_fits_do_not_depend_on_when_they_were_asked_for() {
-        let settings = Settings { warm: 2, batch: 3, ..tiny_plus() };
+        for growth in [0.0, 0.5] {
+            warm_fits(&Settings { warm: 2, batch: 3, growth, ..tiny_plus() });
+        }
+    }
+
+    fn warm_fits(settings: &Settings) {
         let trials = run_all(&NaoPlus(settings.clone()), &cells(), 20, |genotype| Some(distance(genotype)));
         let told = |asked: &[usize]| {
-            let mut strategy = Running::new("nao_plus", &settings, cells()).unwrap();
+            let mut strategy = Running::new("nao_plus", settings, cells()).unwrap();
             for trial in &trials[..18] {
                 strategy.tell(trial).unwrap();
                 if asked.contains(&strategy.told) {

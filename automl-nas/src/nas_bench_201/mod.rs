@@ -13,12 +13,15 @@
 mod cell;
 mod size;
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use automl_core::hash::StableHash;
+use automl_core::rand::Rng;
 use automl_core::schemars::JsonSchema;
 use automl_core::space::Asker;
 use automl_core::{Answer, Choose, Domain, Error, Genotype, Point, Result, Step, Trace, Value, plugin};
+use rand::seq::IndexedRandom;
 use serde::{Deserialize, Serialize};
 
 pub use cell::{Cell, EDGES, OPERATORS};
@@ -75,8 +78,26 @@ plugin! {
         fn parse(&self, text: &str) -> Result<Genotype> {
             Ok(Cell::from_arch(text)?.genotype())
         }
+
+        fn equivalent(&self, genotype: &Genotype, rng: &mut dyn Rng) -> Result<Option<Genotype>> {
+            let cell = Cell::of(genotype)?;
+            if !self.merge_isomorphic {
+                return Ok(None);
+            }
+            let same = CLASSES.get(&cell.unique()).map(Vec::as_slice).unwrap_or_default();
+            let others: Vec<Cell> = same.iter().copied().filter(|other| *other != cell).collect();
+            Ok(others.choose(rng).map(Cell::genotype))
+        }
     }
 }
+
+/// The cells that compute each function.
+static CLASSES: LazyLock<BTreeMap<String, Vec<Cell>>> = LazyLock::new(|| {
+    let mut classes: BTreeMap<String, Vec<Cell>> = BTreeMap::new();
+    let cells = (0..OPERATORS.len().pow(EDGES.len() as u32)).map(Cell::at);
+    cells.for_each(|cell| classes.entry(cell.unique()).or_default().push(cell));
+    classes
+});
 
 /// What an error about a genotype or an architecture string says.
 fn outside(problem: impl Into<String>) -> Error {
@@ -89,6 +110,8 @@ mod tests {
 
     use automl_core::SearchSpace;
     use automl_core::conformance::check_space;
+    use automl_core::rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
 
     use super::*;
 
@@ -105,5 +128,16 @@ mod tests {
         };
         assert_eq!(hashes(&all).len(), 15_625);
         assert_eq!(hashes(&merged).len(), 6_466);
+    }
+
+    #[test]
+    fn cells_have_other_spellings_where_they_are_merged() {
+        let [merged, all] = [true, false].map(|merge_isomorphic| NasBench201 { merge_isomorphic });
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        // No edge out of the second node: whatever leads into it is idle.
+        let cell = Cell::from_arch("|nor_conv_3x3~0|+|avg_pool_3x3~0|none~1|+|nor_conv_1x1~0|skip_connect~1|none~2|").unwrap();
+        let other = merged.equivalent(&cell.genotype(), &mut rng).unwrap().unwrap();
+        assert_eq!(Cell::of(&other).unwrap().unique(), cell.unique());
+        assert!(all.equivalent(&cell.genotype(), &mut rng).unwrap().is_none());
     }
 }
