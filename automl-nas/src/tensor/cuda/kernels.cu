@@ -87,56 +87,6 @@ extern "C" __global__ void add_parts(int count, int parts, const float *from, fl
     }
 }
 
-// ---- the gradient of weights: left[o] . right[j] over all places of all images, for o below `rows` and j below `columns`. Operands
-// are rows of `plane` numbers, an image `left_step` and `right_step` numbers after the other. Block (tile, part) takes every so-many-th
-// piece of the places, and leaves parts x rows x columns sums.
-
-template <int TILE>
-__device__ void along(int rows, int columns, int plane, int images, int pieces, const float *left, wide left_step, const float *right,
-                      wide right_step, float *parts) {
-    const int DEPTH = 32, SIDE = TILE / 4;
-    __shared__ float a[DEPTH][TILE + 1], b[DEPTH][TILE + 1];
-    int across = (columns + TILE - 1) / TILE, row = blockIdx.x / across * TILE, column = blockIdx.x % across * TILE;
-    int y = threadIdx.x / SIDE, x = threadIdx.x % SIDE, length = ((plane + pieces - 1) / pieces + DEPTH - 1) / DEPTH * DEPTH;
-    float sums[4][4] = {};
-    for (int segment = blockIdx.y; segment < images * pieces; segment += gridDim.y) {
-        const float *l = left + segment / pieces * left_step, *r = right + segment / pieces * right_step;
-        int first = segment % pieces * length, last = min(first + length, plane);
-        for (int from = first; from < last; from += DEPTH) {
-            __syncthreads();
-            for (int i = threadIdx.x; i < TILE * DEPTH; i += SIDE * SIDE) {
-                int line = i / DEPTH, depth = i % DEPTH, at = from + depth;
-                a[depth][line] = at < last && row + line < rows ? l[(wide)(row + line) * plane + at] : 0.0f;
-                b[depth][line] = at < last && column + line < columns ? r[(wide)(column + line) * plane + at] : 0.0f;
-            }
-            __syncthreads();
-#pragma unroll 8
-            for (int depth = 0; depth < DEPTH; depth++) {
-                float p[4], q[4];
-                for (int i = 0; i < 4; i++) p[i] = a[depth][y + i * SIDE], q[i] = b[depth][x + i * SIDE];
-                for (int i = 0; i < 4; i++)
-                    for (int j = 0; j < 4; j++) sums[i][j] += p[i] * q[j];
-            }
-        }
-    }
-    parts += (wide)blockIdx.y * rows * columns;
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++) {
-            int to_row = row + y + i * SIDE, to_column = column + x + j * SIDE;
-            if (to_row < rows && to_column < columns) parts[(wide)to_row * columns + to_column] = sums[i][j];
-        }
-}
-
-extern "C" __global__ void along_32(int rows, int columns, int plane, int images, int pieces, const float *left, wide left_step,
-                                    const float *right, wide right_step, float *parts) {
-    along<32>(rows, columns, plane, images, pieces, left, left_step, right, right_step, parts);
-}
-
-extern "C" __global__ void along_64(int rows, int columns, int plane, int images, int pieces, const float *left, wide left_step,
-                                    const float *right, wide right_step, float *parts) {
-    along<64>(rows, columns, plane, images, pieces, left, left_step, right, right_step, parts);
-}
-
 // ---- depthwise convolution by square kernels, tile by tile: what a tile of outputs reads is laid between zeros first. Block (plane,
 // tile); tiles are 1 << shift wide and 32 high. Turned round, with `x` to say where a ReLU let the gradient through, it is the way back
 // of a convolution of stride 1, and adds.

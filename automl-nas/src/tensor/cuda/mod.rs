@@ -33,8 +33,6 @@ const KERNELS: &[&str] = &[
     "unfold",
     "fold",
     "add_parts",
-    "along_32",
-    "along_64",
     "depthwise_3",
     "depthwise_5",
     "depthwise_7",

@@ -282,34 +282,17 @@ impl Conv {
         self.shares(|first, images| {
             let (x, delta) = (step(x, first * in_size), step(delta, first * g.outputs * plane));
             let (columns, _room) = self.unfolded(card, x, images)?;
-            let tile: usize = if outputs.min(inputs) <= 32 { 32 } else { 64 };
-            let tiles = outputs.div_ceil(tile) * inputs.div_ceil(tile);
-            if g.groups == 1 && tiles * images < BUSY {
-                // Too few products for the card: the places of an image are shared out, too.
-                let pieces = (BUSY / (tiles * images)).clamp(1, plane.div_ceil(128));
-                let parts = (BUSY / tiles).clamp(1, PARTS.min(images * pieces));
-                let room = card.room::<f32>(parts * size)?;
-                let (kernel, threads) = if tile == 32 { ("along_32", 64) } else { ("along_64", 256) };
-                let whole = |number: usize| number as i32;
-                let sizes = (whole(outputs), whole(inputs), whole(plane), whole(images), whole(pieces));
-                let (left_step, right_step) = ((g.outputs * plane) as i64, (inputs * plane) as i64);
-                let (a, b, c, d, e) = sizes;
-                let operands = (a, b, c, d, e, delta, left_step, columns, right_step, at(&room));
-                card.run(kernel, Grid::blocks(tiles, parts, threads), operands)?;
-                card.run("add_parts", Grid::each(size), (size as i32, parts as i32, at(&room), to_weight))?;
-            } else {
-                let room = card.room::<f32>(images * size)?;
-                for group in 0..g.groups {
-                    card.product(&Product {
-                        sizes: [outputs, inputs, plane],
-                        left: (step(delta, group * outputs * plane), g.outputs * plane, false),
-                        right: (step(columns, group * inputs * plane), g.groups * inputs * plane, true),
-                        out: (step(at(&room), group * outputs * inputs), size),
-                        count: images,
-                    })?;
-                }
-                card.run("add_parts", Grid::each(size), (size as i32, images as i32, at(&room), to_weight))?;
+            let room = card.room::<f32>(images * size)?;
+            for group in 0..g.groups {
+                card.product(&Product {
+                    sizes: [outputs, inputs, plane],
+                    left: (step(delta, group * outputs * plane), g.outputs * plane, false),
+                    right: (step(columns, group * inputs * plane), g.groups * inputs * plane, true),
+                    out: (step(at(&room), group * outputs * inputs), size),
+                    count: images,
+                })?;
             }
+            card.run("add_parts", Grid::each(size), (size as i32, images as i32, at(&room), to_weight))?;
             let Some(to_x) = to_x.map(|to_x| step(to_x, first * in_size)) else { return Ok(()) };
             let room = card.room::<f32>(images * g.groups * inputs * plane)?;
             for group in 0..g.groups {
