@@ -53,7 +53,8 @@ use moves::{Course, Decoded};
 pub struct Nao(pub Settings);
 
 /// [`Nao`] with what improves on the paper: encoder and decoder learn to spell before the first fit, an ensemble of small
-/// predictors is taught ranks and goes on from round to round, and of many moves those are proposed of which it hopes most.
+/// predictors is taught ranks and goes on from round to round, and of many moves and of the neighbours of the best those are proposed
+/// of which it hopes most.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(crate = "automl_core::schemars")]
