@@ -21,8 +21,8 @@ pub fn give_back_freed() {
     purge_after(10);
 }
 
-/// Has what was freed kept for a second, for trainings of networks: a step asks for what the step before it freed, and a third of
-/// the time would go to pages that the system fills with zeros.
+/// Has what was freed kept for a second, for runs without a table: a step of a training asks for what the step before it freed,
+/// and a third of the time would go to pages that the system fills with zeros.
 pub fn keep_freed() {
     purge_after(1_000);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use automl_core::study::{Ended, seed_of};
 use automl_core::{Budget, Cancel, Deadline, Evaluator, Journal, Objective, SearchSpace, State, Study, Trial};
-use automl_nas::train::About;
+use automl_nas::train::{About, Training};
 use automl_ops::limits::Measures;
 use automl_ops::pipeline::CacheStats;
 use automl_ops::{Metric, PipelineSpace, TabularEvaluator, leak};
@@ -152,6 +152,7 @@ pub fn run(run: Run) -> Result<Finished, CliError> {
     }
     let limit = config.study.time_limit();
     let training = config.training()?;
+    training.as_ref().map(Training::check).transpose()?;
     let built = build(&config, quiet)?;
     if built.table.is_none() {
         memory::keep_freed();

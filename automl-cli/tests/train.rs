@@ -84,6 +84,51 @@ fn a_search_ends_with_a_trained_network() {
     assert!(said.contains("accuracy"), "{said}");
 }
 
+const TEXT: &str = r#"seed = 3
+
+[study]
+trials = 2
+
+[strategy]
+type = "random"
+
+[space]
+type = "nao_rnn"
+nodes = 2
+
+[evaluator]
+type = "train"
+text = { folder = "text", unit = "characters", tokens = 500 }
+language = { units = 8, steps = 10 }
+recipe = { epochs = 1, batch_size = 4, learning_rate = 1.0, max_norm = 1.0 }
+
+[final]
+recipe = { epochs = 3 }
+"#;
+
+#[test]
+fn a_search_on_a_text_ends_with_a_trained_language_model() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("text")).unwrap();
+    place.write("text/a.txt", &"abcd efgh ".repeat(200));
+    place.write("text.toml", TEXT);
+    let said = place.run("-q search text.toml --run-dir run --format json").ok();
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let test = &said["final"]["test"];
+    assert!(test["perplexity"].as_f64().unwrap() < 5.0 && test["accuracy"].is_null(), "{said}");
+    assert_eq!((&said["final"]["epochs"], &test["rows"]), (&3.into(), &90.into()));
+    let table = place.run("-q train run --run-dir again").ok();
+    assert!(table.contains("perplexity") && table.contains("90 tokens after 3 epochs"), "{table}");
+    let [one, two] = ["run/final", "again"].map(|dir| std::fs::read(place.path(&format!("{dir}/model.safetensors"))).unwrap());
+    assert!(one == two, "the same settings and seed, the same weights");
+    place.run("train run --set final.device=cuda").fails(2, &["final.device", "recurrent"]);
+    // Before the search, not after it.
+    place.run("search text.toml --set evaluator.device=cuda --run-dir late").fails(2, &["recurrent"]);
+    place.run("search text.toml --set final.device=cuda --run-dir late").fails(2, &["final.device"]);
+    place.run("train run --set final.language.units=0").fails(2, &["final.language.units"]);
+    place.run("train run --set final.text.folder=nowhere").fails(3, &["nowhere"]);
+}
+
 #[test]
 fn an_interrupted_training_keeps_its_epochs_and_goes_on() {
     let place = place();
@@ -118,6 +163,11 @@ fn mistakes_are_named() {
     place
         .run(&format!("train {cell} --space nas_bench_201 --config search.toml --set final.images.folder=nowhere"))
         .fails(3, &["nowhere"]);
+    if cfg!(not(feature = "cuda")) {
+        place
+            .run(&format!("train {cell} --space nas_bench_201 --config search.toml --set final.device=cuda"))
+            .fails(2, &["final.device", "feature `cuda`"]);
+    }
     place.run("train nowhere.json --config search.toml").fails(3, &["nowhere.json"]);
     place.write("table.json", r#"{"nodes": [{"op": "input"}, {"op": "pca", "inputs": [0]}]}"#);
     place.run("train table.json --config search.toml").fails(1, &["no network on images"]);

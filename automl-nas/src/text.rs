@@ -110,6 +110,9 @@ impl TextData {
             }
             None => parts(&self.split(&text(&self.single()?)?))[2].to_vec(),
         };
+        if tokens.len() < 2 {
+            return Err(TextError::new(&self.folder, "holds no text to test on: two tokens are the least"));
+        }
         Ok(Numbers::new(vocabulary).of(&tokens))
     }
 
@@ -204,6 +207,8 @@ mod tests {
         assert_eq!(corpus.training, [3, 2, 2, 1, 2, 4, 1, 1]);
         assert_eq!(corpus.validation, [2, 0, 1]);
         assert_eq!(data.read_test(&corpus.vocabulary).unwrap(), [4, 3, 1]);
+        std::fs::write(folder.path().join("x.test.tokens"), "").unwrap();
+        assert!(data.read_test(&corpus.vocabulary).unwrap_err().to_string().contains("to test on"));
         let few = TextData { vocabulary: 3, tokens: 4, ..data.clone() }.read().unwrap();
         assert_eq!((few.vocabulary.join(" "), few.training), ("<unk> a <eos>".to_owned(), vec![0, 1, 1, 2]));
         std::fs::write(folder.path().join("x.valid.tokens"), [0xff, 0xfe]).unwrap();

@@ -310,6 +310,9 @@ impl Running {
         }
         // Late in a search what is left to find is mostly a step away from the best, where no gradient may lead.
         for seed in seeds.iter().take(if first { 0 } else { self.settings.neighbours }) {
+            if cancel.is_cancelled() {
+                break;
+            }
             for genotype in self.codec.neighbours(&seed.trace, rng)? {
                 if taken.insert(self.hash(&genotype)) {
                     found.push(self.moved("neighbour", seed.id, 0.0, genotype)?);

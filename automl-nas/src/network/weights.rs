@@ -134,7 +134,8 @@ impl<D: NnDevice> Weights<D> {
         let numbers = D::read(&moments)?;
         let mut numbers = numbers.iter();
         for (place, _) in seen {
-            let Some(&ids) = self.statistics.get(*place) else { continue };
+            let unknown = || TensorError::of(format!("statistics of a norm {place} that the weights do not have"));
+            let ids = *self.statistics.get(*place).ok_or_else(unknown)?;
             for id in ids {
                 let running = self.params.buffer_mut(id);
                 running.iter_mut().zip(&mut numbers).for_each(|(running, batch)| *running += MOMENTUM * (batch - *running));

@@ -37,6 +37,17 @@ impl Device {
             Self::Cuda => usable().map_err(|problem| Error::config(place, format!("is `cuda`, but {problem}"))),
         }
     }
+
+    /// Checks that language models can be trained there; `place` is where it stands in the config.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check_for_text(self, place: &str) -> Result<()> {
+        match self {
+            Self::Cpu => Ok(()),
+            Self::Cuda => Err(Error::config(place, "must be `cpu`: recurrent cells are trained on the processor")),
+        }
+    }
 }
 
 #[cfg(feature = "cuda")]

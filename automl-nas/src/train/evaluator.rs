@@ -99,7 +99,9 @@ impl TrainEvaluator {
     pub fn new(config: &Train, workers: usize) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         config.recipe.check(&format!("{PLACE}.recipe"))?;
         config.language.check(&format!("{PLACE}.language"))?;
-        config.device.check(&format!("{PLACE}.device"))?;
+        if config.text.is_none() {
+            config.device.check(&format!("{PLACE}.device"))?;
+        }
         let data = match (&config.images, &config.text) {
             (Some(images), None) => {
                 let Split { training, validation } = images.read()?;
@@ -108,7 +110,10 @@ impl TrainEvaluator {
                 })?;
                 Data::Images { normalizer: Normalizer::of(&training), training, validation }
             }
-            (None, Some(text)) => Data::Text(text.read()?),
+            (None, Some(text)) => {
+                config.device.check_for_text(&format!("{PLACE}.device"))?;
+                Data::Text(text.read()?)
+            }
             _ => {
                 let problem = "names no data, or two kinds; give `images = { folder = \"…\" }` (`--set evaluator.images.folder=…`) or \
                                `text = { folder = \"…\" }`";
@@ -199,7 +204,7 @@ impl Evaluator for TrainEvaluator {
                 self.run(cx, sizes(language.size(genotype.nodes.len().saturating_sub(2), words)), |cancel| {
                     self.pools.on(|| {
                         let loss = model.epoch(&corpus.training, cancel)?;
-                        let validation = model.judge(&corpus.validation, cancel)?;
+                        let (validation, _) = model.judge(&corpus.validation, cancel)?;
                         Ok([validation.exp(), loss, validation])
                     })
                 })

@@ -256,11 +256,12 @@ impl LanguageModel {
         Ok(total / count.max(1) as f64)
     }
 
-    /// The mean loss of a token of a text; its exponential is the perplexity.
+    /// The mean loss of a token of a text, whose exponential is the perplexity, and how many tokens were predicted: all but the
+    /// first of each of ten parts.
     ///
     /// # Errors
     /// [`TrainError`].
-    pub fn judge(&self, text: &[u32], cancel: &Cancel) -> Result<f64, TrainError> {
+    pub fn judge(&self, text: &[u32], cancel: &Cancel) -> Result<(f64, usize), TrainError> {
         let streams = Streams::new(text, 10);
         let mut state = vec![0.0; streams.count * self.language.units];
         let (mut total, mut count) = (0.0, 0);
@@ -273,7 +274,7 @@ impl LanguageModel {
             state = last;
             (total, count) = (total + number_of(&loss) * targets.len() as f64, count + targets.len());
         }
-        Ok(total / count.max(1) as f64)
+        Ok((total / count.max(1) as f64, count))
     }
 
     /// The mean loss of a segment, time-major, and the state after it.

@@ -30,6 +30,21 @@ pub struct Training {
     pub device: Device,
 }
 
+impl Training {
+    /// Checks the settings, before any data is read.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the setting.
+    pub fn check(&self) -> Result<()> {
+        self.recipe.check("final.recipe")?;
+        self.language.check("final.language")?;
+        if self.text.is_some() {
+            self.device.check_for_text("final.device")?;
+        }
+        self.device.check("final.device")
+    }
+}
+
 /// The section `final` of a config: how the best candidate is trained to the end. What it leaves out is as in the search, but all
 /// images are trained on, and none validate, unless it says so; of a text, all that is there to learn from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -122,8 +137,6 @@ impl Final {
                 (None, None) => Device::default(),
             },
         };
-        training.recipe.check("final.recipe")?;
-        training.language.check("final.language")?;
         Ok(training)
     }
 }
@@ -191,6 +204,8 @@ mod tests {
         let long: Final = serde_json::from_value(json!({ "time_share": 1.0 })).unwrap();
         assert!(long.over(&table).unwrap_err().to_string().contains("time_share"));
         let wrong: Final = serde_json::from_value(json!({ "images": { "folder": "x" }, "recipe": { "epochs": 0 } })).unwrap();
-        assert!(wrong.over(&table).unwrap_err().to_string().contains("final.recipe.epochs"));
+        assert!(wrong.over(&table).unwrap().check().unwrap_err().to_string().contains("final.recipe.epochs"));
+        let card: Final = serde_json::from_value(json!({ "text": { "folder": "x" }, "device": "cuda" })).unwrap();
+        assert!(card.over(&table).unwrap().check().unwrap_err().to_string().contains("recurrent cells"));
     }
 }

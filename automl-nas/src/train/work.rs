@@ -9,7 +9,7 @@ use super::device::Trainee;
 use super::finish::{About, Tested};
 use super::language::LanguageModel;
 use super::model::Model;
-use super::{Device, Pools, epoch_seed};
+use super::{Pools, epoch_seed};
 use crate::images::{Images, Normalizer, Rows, Split};
 use crate::network::plan;
 use crate::tensor::checkpoint::{self, CheckpointError};
@@ -36,8 +36,7 @@ impl Work {
     pub fn new(about: &About) -> Result<Self, Problem> {
         let training = &about.training;
         let (recipe, seed) = (&training.recipe, epoch_seed(about.seed));
-        recipe.check("final.recipe")?;
-        training.device.check("final.device")?;
+        training.check()?;
         match (&training.images, &training.text) {
             (Some(images), None) => {
                 let Split { training: rows, validation } = images.read()?;
@@ -47,12 +46,6 @@ impl Work {
                 Ok(Self::Images { rows, validation, normalizer, trainee })
             }
             (None, Some(text)) => {
-                if training.device != Device::Cpu {
-                    return Err(
-                        Error::config("final.device", "must be `cpu`: recurrent cells are trained on the processor").into()
-                    );
-                }
-                training.language.check("final.language")?;
                 let corpus = text.read()?;
                 let words = corpus.vocabulary.len();
                 let model = LanguageModel::new(&about.genotype, &training.language, words, recipe, recipe.epochs, seed)?;
@@ -114,8 +107,8 @@ impl Work {
             }
             Self::Text { corpus, model } => pools.on(|| {
                 let loss = model.epoch(&corpus.training, cancel)?;
-                let validation_loss = Some(model.judge(&corpus.validation, cancel)?);
-                Ok(Gave { loss, validation_accuracy: None, validation_loss })
+                let (validation, _) = model.judge(&corpus.validation, cancel)?;
+                Ok(Gave { loss, validation_accuracy: None, validation_loss: Some(validation) })
             }),
         }
     }
@@ -133,10 +126,10 @@ impl Work {
         if let Some(text) = &about.training.text {
             let (model, vocabulary) = LanguageModel::load(path)?;
             let test = text.read_test(&vocabulary)?;
-            let loss = pools.on(|| model.judge(&test, cancel))?;
+            let (loss, rows) = pools.on(|| model.judge(&test, cancel))?;
             let [parameters, flops] = model.size();
             let perplexity = Some(loss.exp());
-            return Ok(Tested { accuracy: None, perplexity, loss, rows: test.len(), latency: None, parameters, flops });
+            return Ok(Tested { accuracy: None, perplexity, loss, rows, latency: None, parameters, flops });
         }
         let model = Model::load(path)?;
         let test = about.training.images.as_ref().ok_or("there are no images to test on")?.read_test()?;

@@ -136,9 +136,12 @@ macro_rules! slope {
 
 type Done<T = ()> = Result<T, CudaError>;
 
-/// The card; kernels count with 32 bits.
+/// The most numbers of a tensor: kernels count with 32 bits, and go on by up to 2²⁴ behind the last.
+const MOST: usize = i32::MAX as usize - (1 << 24);
+
+/// The card.
 fn card_for(counts: &[usize]) -> Result<&'static Card, TensorError> {
-    match counts.iter().find(|count| i32::try_from(**count).is_err()) {
+    match counts.iter().find(|count| **count > MOST) {
         Some(count) => Err(TensorError::of(format!("{count} numbers are too many for one tensor on a card"))),
         None => card().map_err(TensorError::of),
     }
