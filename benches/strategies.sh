@@ -30,7 +30,7 @@ pipelines balance_scale class
 
 strategies=()
 for strategy in random 'regularized_evolution(population=30, sample=10)' local_search reinforce graph_evolution darwin tpe bayes \
-    nao_plus renas renas_plus; do
+    bananas nao_plus renas renas_plus; do
     strategies+=(--strategy "$strategy")
 done
 "$automl" compare "$configs"/{nb201-c10,nb201-c100,nb-macro,ec-nas,hpo-vehicle}.toml --matrix --seeds "$seeds" --trials "$trials" --at "$trials" \
