@@ -80,8 +80,7 @@ pub(super) fn train(config: &Supernet, rows: &Rows<'_>, seed: u64, cancel: &Canc
             network.ids().iter().for_each(|&id| weights.params_mut().set_rate_factor(id, factor));
         };
         factor(&mut weights, 1.0);
-        let rate =
-            recipe.learning_rate * recipe.schedule.factor(step as f64 / batches as f64, config.steps as f64 / batches as f64);
+        let rate = recipe.rate(step as f64 / batches as f64, config.steps as f64 / batches as f64);
         stepper.step(weights.params_mut(), &mut gradients, rate).map_err(failed)?;
         factor(&mut weights, 0.0);
     }

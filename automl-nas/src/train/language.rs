@@ -220,7 +220,7 @@ impl LanguageModel {
 
     /// The learning rate after a share of the epoch that comes next.
     pub fn rate(&self, share: f64) -> f64 {
-        self.recipe.learning_rate * self.recipe.schedule.factor(self.done as f64 + share, self.epochs as f64)
+        self.recipe.rate(self.done as f64 + share, self.epochs as f64)
     }
 
     /// One pass over a text; the mean loss of a token on the way.

@@ -114,6 +114,11 @@ impl Recipe {
         ((self.epochs as f64 * fidelity).ceil() as usize).clamp(1, self.epochs.max(1))
     }
 
+    /// The learning rate after so many epochs of a training of `epochs`; neither need be whole.
+    pub(crate) fn rate(&self, after: f64, epochs: f64) -> f64 {
+        self.learning_rate * self.schedule.factor(after, epochs)
+    }
+
     /// The optimizer at its start.
     pub(crate) fn stepper<D: NnDevice>(&self, params: &mut Params<D>) -> Result<tensor::Optimizer<D>, TensorError> {
         let Self { momentum, nesterov, weight_decay, max_norm, .. } = *self;
